@@ -1,0 +1,38 @@
+export type PortState = 'online' | 'offline' | 'unreadable';
+
+/** An initiator port of a host or a target port of a storage node. */
+export interface Port {
+  readonly wwpn: string;
+  /** Ports reach each other only within one fabric; synthesized ports live on `local`. */
+  readonly fabric: string;
+  readonly state: PortState;
+  readonly synthesized: boolean;
+}
+
+export type HostState = 'online' | 'offline';
+
+export interface Host {
+  readonly id: string;
+  readonly name: string;
+  readonly machineId: string;
+  readonly bootId: string;
+  readonly state: HostState;
+  /** Whether devices of this host are simulated (no loop devices or mounts could be had). */
+  readonly simulated: boolean;
+  readonly initiatorPorts: readonly Port[];
+  readonly lastSeenAt: number;
+  readonly inventorySequence: number;
+  readonly version: number;
+}
+
+export interface StorageNode {
+  readonly id: string;
+  readonly name: string;
+  readonly exporter: string;
+  readonly backends: readonly string[];
+  /** Whether the exporter can revoke a path without the host's help. */
+  readonly canFence: boolean;
+  readonly targetPorts: readonly Port[];
+  readonly lastSeenAt: number;
+  readonly version: number;
+}

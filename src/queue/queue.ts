@@ -1,0 +1,24 @@
+/**
+ * The wake-up path between those who accept operations and those who carry them out. Never the truth: a lost, repeated
+ * or late message costs time, nothing else, because every worker looks into the journal by itself on a timer.
+ */
+export interface Queue {
+  /** Wakes some worker: there are accepted batches up to this one. Resolves when handed over; may be lost afterwards. */
+  wake(batchId: string): Promise<void>;
+  /** Tells every process that these batches have ended, so that waiting requests look. May be lost. */
+  announceEnded(batchIds: readonly string[]): Promise<void>;
+  /** Starts delivery of wake-ups to this process. `work` must tolerate repeats; calls do not overlap in one process. */
+  onWake(work: () => Promise<void>): void;
+  onEnded(listener: (batchIds: readonly string[]) => void): void;
+  /**
+   * Runs `run` about every `everyMs`, once at a time over all processes that schedule the same name (best effort: the
+   * reconcilers themselves take a lease in the store). Re-established by itself after the queue's data was lost.
+   */
+  schedule(name: string, everyMs: number, run: () => Promise<void>): Promise<void>;
+  /** Wake-ups that wait now, for the metrics. */
+  depth(): Promise<number>;
+  /** Null while it works; otherwise what is wrong, for readyz. */
+  trouble(): string | null;
+  /** Stops delivery, waits for running work, frees connections and timers. */
+  close(): Promise<void>;
+}
