@@ -1,0 +1,24 @@
+import type { Batch } from '../domain/operation.ts';
+import type { AcceptAnswer, NewBatch, Store } from '../store/store.ts';
+
+/** What the outer layers (HTTP, standalone) see of the running control plane. */
+export interface ControlPlane {
+  readonly store: Store;
+  readonly intake: Intake;
+  /** What is not ready, by part; empty when everything is. */
+  readiness(): Promise<readonly Unready[]>;
+  /** Runs the named reconcilers now (all of them when none is named). */
+  nudge(...reconcilers: readonly string[]): void;
+}
+
+export interface Unready {
+  readonly part: string;
+  readonly reason: string;
+}
+
+export interface Intake {
+  /** Journals the batch (group commit with its neighbours). Once it resolves with `accepted`, it is durable. */
+  accept(batch: NewBatch): Promise<AcceptAnswer>;
+  /** Waits until the batch has ended, at most `timeoutMs`; null when it has not. */
+  waitEnded(batch: string, timeoutMs: number): Promise<Batch | null>;
+}

@@ -1,0 +1,385 @@
+import type { Attachment, HostSide, Path } from '../domain/attachment.ts';
+import type { Problem } from '../domain/errors.ts';
+import type { Event } from '../domain/event.ts';
+import type { FlowAction, FlowPolicy } from '../domain/flow-policy.ts';
+import type { Host, Port, StorageNode } from '../domain/host.ts';
+import type { Atomicity, Batch, Operation, OperationSpec } from '../domain/operation.ts';
+import type { Pool } from '../domain/pool.ts';
+import type { Principal, Role, Token } from '../domain/principal.ts';
+import type { QosLimits, QosPolicy } from '../domain/qos-policy.ts';
+import type { FilesystemType, Labels, Volume, VolumeState } from '../domain/volume.ts';
+import type {
+  DestroyRequest,
+  ExportRequest,
+  ProvisionRequest,
+  UnexportRequest,
+  WipeProof,
+  WipeRequest,
+} from '../storage-node/storage-node.ts';
+
+/**
+ * The truth. Every method is one durable transaction (or one consistent read), takes and returns plain data that can
+ * cross a thread, and throws `Failure` (its problem survives the crossing). Methods that take lists are set-based: the
+ * number of their SQL statements does not depend on the lists' length. All can be repeated: a repeat after an unknown
+ * outcome changes nothing.
+ */
+export interface Store extends JournalStore, MaintenanceStore, ResourceStore {
+  close(): Promise<void>;
+}
+
+// ---------------------------------------------------------------------------------------------------- operations
+
+export interface JournalStore {
+  /**
+   * Appends batches to the journal in one commit, answers in order. The same idempotency key (principal, route, key)
+   * with an equal body hash is answered with the batch it named first; with another hash `idempotency-key-reused`; over
+   * the backlog limit `journal-full`. One batch's refusal never touches its neighbours.
+   */
+  batchAccept(batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]>;
+  /**
+   * Plans and commits what the journal has waiting, oldest first, up to the limits, in one transaction; answers what
+   * ended and which effects are to be carried out now. Serialised over all processes.
+   */
+  groupAdvance(options: AdvanceOptions): Promise<GroupAnswer>;
+  /** Commits the outcomes of effects; answers what ended and which effects follow. */
+  groupSettle(outcomes: readonly EffectOutcome[], options: AdvanceOptions): Promise<GroupAnswer>;
+  /** Makes effects whose lease has run out (or, `all`, every effect in flight) due again. Answers how many. */
+  effectsRecover(options: { readonly all: boolean }): Promise<number>;
+  batchGet(id: string): Promise<Batch | null>;
+  /** Those of the ids that have ended, with their operations. */
+  batchListEnded(ids: readonly string[]): Promise<readonly Batch[]>;
+  operationGet(id: string): Promise<Operation | null>;
+  operationList(filter: OperationFilter, page: PageRequest): Promise<Page<Operation>>;
+  backlog(): Promise<Backlog>;
+}
+
+export interface NewBatch {
+  readonly id: string;
+  readonly atomicity: Atomicity;
+  readonly operations: readonly OperationSpec[];
+  readonly principal: Principal;
+  readonly idempotency: { readonly route: string; readonly key: string; readonly bodyHash: string } | null;
+}
+
+export type AcceptAnswer =
+  | { readonly accepted: true; readonly batch: string; readonly replay: boolean }
+  | { readonly accepted: false; readonly problem: Problem };
+
+export interface AdvanceOptions {
+  /** Who runs the effects; a restarted worker has another name. */
+  readonly worker: string;
+  readonly maxBatches: number;
+  readonly maxOperations: number;
+  readonly effectLeaseMs: number;
+}
+
+export type Effect = { readonly operation: string; readonly storageNode: string } & (
+  | { readonly kind: 'provision'; readonly request: ProvisionRequest }
+  | { readonly kind: 'destroy'; readonly request: DestroyRequest }
+  | { readonly kind: 'export'; readonly request: ExportRequest }
+  | { readonly kind: 'unexport'; readonly request: UnexportRequest }
+);
+
+export interface EffectOutcome {
+  readonly effect: Effect;
+  readonly result:
+    | { readonly ok: true; readonly formatted?: boolean }
+    | { readonly ok: false; readonly problem: Problem };
+}
+
+export interface GroupAnswer {
+  /** Batches that ended in this commit, with all their operations. */
+  readonly ended: readonly Batch[];
+  readonly effects: readonly Effect[];
+  /** Batches and operations that this commit carried on. */
+  readonly batches: number;
+  readonly operations: number;
+  /** More is waiting than the limits let through. */
+  readonly more: boolean;
+  /** Pools whose free count fell under their minimum. */
+  readonly poolsBelowMinimum: readonly string[];
+}
+
+export interface Backlog {
+  readonly acceptedBatches: number;
+  readonly acceptedOperations: number;
+  readonly runningBatches: number;
+  readonly oldestAcceptedAt: number | null;
+}
+
+// --------------------------------------------------------------------------------------------------- maintenance
+
+export interface MaintenanceStore {
+  storeStamp(): Promise<{ readonly storeId: string; readonly highestGeneration: number }>;
+  /** Raises the store's generation above the given one (`fcr adopt`). */
+  generationRaise(above: number): Promise<void>;
+  /** A lease by name, in the database's time; null when another owner holds it. The token rises with every owner. */
+  leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null>;
+  leaseDrop(name: string, owner: string): Promise<void>;
+
+  /** Reserves slots and makes volumes `provisioning` up to the pool's minimum (never over its maximum). */
+  refillReserve(pool: string, atMost: number): Promise<readonly PoolEffect<ProvisionRequest>[]>;
+  /** `provisioning` volumes of pools whose lease ran out, re-issued under a higher generation. */
+  refillRecover(options: {
+    readonly all: boolean;
+    readonly atMost: number;
+  }): Promise<readonly PoolEffect<ProvisionRequest>[]>;
+  refillSettle(results: readonly VolumeSettle[]): Promise<void>;
+
+  /** Takes volumes to wipe: `wiping`, no live attachment; each under a new generation. */
+  wipeTake(options: { readonly all: boolean; readonly atMost: number }): Promise<readonly PoolEffect<WipeRequest>[]>;
+  /** `wiping -> free` (new serial and WWID), or the row removed where `remove` was asked of the node instead. */
+  wipeSettle(results: readonly VolumeSettle[]): Promise<void>;
+  /** Volumes to destroy: wiping ones without a pool or in a draining or shrunk pool, and retired ones. */
+  destroyTake(options: {
+    readonly all: boolean;
+    readonly atMost: number;
+  }): Promise<readonly PoolEffect<DestroyRequest>[]>;
+  destroySettle(results: readonly VolumeSettle[]): Promise<void>;
+  wipeBacklog(): Promise<number>;
+  /** Free volumes over what a draining or resized pool may keep become `retired`. Answers how many. */
+  poolTrim(): Promise<number>;
+  poolBlock(pool: string, reason: string | null): Promise<void>;
+
+  /** Everything the node should hold, for the export reconciler; read AFTER the node's inventory. */
+  nodeIntent(storageNode: string, about: NodeInventoryKeys): Promise<NodeIntent>;
+  /** Marks hosts that have been silent as offline. Answers their names. */
+  hostsExpire(silentMs: number): Promise<readonly string[]>;
+  /** Removes ended batches, their operations, expired keys, and events older than their age. Answers rows removed. */
+  retentionPurge(limits: {
+    readonly operationsMs: number;
+    readonly eventsMs: number;
+    readonly atMost: number;
+  }): Promise<number>;
+  counters(): Promise<StoreCounters>;
+}
+
+export interface PoolEffect<R> {
+  readonly storageNode: string;
+  readonly request: R;
+}
+
+export interface VolumeSettle {
+  readonly volumeId: string;
+  readonly generation: number;
+  readonly result:
+    | { readonly ok: true; readonly formatted?: boolean; readonly proof?: WipeProof }
+    | { readonly ok: false; readonly problem: Problem; readonly quarantine: boolean };
+}
+
+export interface NodeInventoryKeys {
+  readonly volumeIds: readonly string[];
+  readonly attachmentIds: readonly string[];
+}
+
+/** What the store says of the given keys, and the volumes and attachments that the node should have but did not show. */
+export interface NodeIntent {
+  readonly volumes: readonly {
+    readonly id: string;
+    readonly state: VolumeState;
+    readonly generation: number;
+    readonly mediaGeneration: number;
+  }[];
+  readonly attachments: readonly { readonly attachment: Attachment; readonly export: ExportRequest }[];
+  readonly highestGeneration: number;
+}
+
+export interface StoreCounters {
+  readonly pools: readonly Pool[];
+  readonly operationsWaiting: number;
+  readonly wipeBacklog: number;
+  readonly attachmentsByState: Readonly<Record<string, number>>;
+}
+
+// ----------------------------------------------------------------------------------------------------- resources
+
+export interface PageRequest {
+  readonly pageSize: number;
+  readonly pageToken: string | null;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextPageToken: string | null;
+}
+
+export interface VolumeFilter {
+  readonly state?: VolumeState;
+  readonly pool?: string;
+  readonly host?: string;
+  /** `key` or `key=value`. */
+  readonly label?: string;
+}
+
+export interface OperationFilter {
+  readonly state?: string;
+  readonly type?: string;
+}
+
+export interface AttachmentFilter {
+  readonly state?: string;
+  readonly host?: string;
+  readonly volume?: string;
+}
+
+export interface FlowPolicyFilter {
+  readonly namespace?: string;
+  readonly initiatorWwpn?: string;
+  readonly targetWwpn?: string;
+}
+
+export interface NewPool {
+  readonly name: string;
+  readonly backend: string;
+  readonly storageNode?: string;
+  readonly volumeSizeBytes: number;
+  readonly minFree: number;
+  readonly maxVolumes: number;
+  readonly filesystem: FilesystemType;
+}
+
+export interface PoolChange {
+  readonly minFree?: number;
+  readonly maxVolumes?: number;
+  readonly draining?: boolean;
+}
+
+export interface Created<T> {
+  readonly resource: T;
+  /** It was there already, with equal fields. */
+  readonly existing: boolean;
+}
+
+export interface NewQosPolicy extends QosLimits {
+  readonly name: string;
+}
+
+export interface HostRegistration {
+  readonly name: string;
+  readonly machineId: string;
+  readonly bootId: string;
+  readonly simulated: boolean;
+  readonly initiatorPorts: readonly Port[];
+}
+
+export interface StorageNodeRegistration {
+  readonly name: string;
+  readonly exporter: string;
+  readonly backends: readonly string[];
+  readonly canFence: boolean;
+  readonly targetPorts: readonly Port[];
+}
+
+export interface HostStateReport {
+  readonly attachment: string;
+  readonly epoch: number;
+  readonly host: string;
+  readonly bootId: string;
+  /** `formatted` says that a filesystem is complete and durable on the device; it changes nothing else. */
+  readonly side: Exclude<HostSide, 'none'> | 'formatted';
+  readonly proof: Readonly<Record<string, unknown>> | null;
+}
+
+/** What a host found at one scan: the attachments whose devices it has. */
+export interface HostInventoryReport {
+  readonly host: string;
+  readonly bootId: string;
+  /** Taken from the store (`inventoryBegin`) when the scan began: what changed since is left alone. */
+  readonly sequence: number;
+  /** Attachments of which a device, claim or memory exists on the host. */
+  readonly present: readonly string[];
+}
+
+export interface ResourceStore {
+  poolCreate(pool: NewPool): Promise<Created<Pool>>;
+  poolGet(name: string): Promise<Pool | null>;
+  poolList(page: PageRequest): Promise<Page<Pool>>;
+  /** `ifVersion` null: any. `etag-mismatch`, `pool-not-found`. */
+  poolUpdate(name: string, change: PoolChange, ifVersion: number | null): Promise<Pool>;
+  /** Refused with `pool-in-use` while a volume of it is allocated; otherwise drains and, once empty, removes it. */
+  poolDelete(name: string): Promise<{ readonly removed: boolean }>;
+
+  /** By name or by id. */
+  volumeGet(nameOrId: string): Promise<Volume | null>;
+  volumeList(filter: VolumeFilter, page: PageRequest): Promise<Page<Volume>>;
+  /** Clears the quarantine of a failed volume: it is wiped and returned. */
+  volumeClear(nameOrId: string): Promise<Volume>;
+
+  attachmentGet(id: string): Promise<Attachment | null>;
+  attachmentList(filter: AttachmentFilter, page: PageRequest): Promise<Page<Attachment>>;
+  /** Answers in order. `stale-epoch` where the attachment has moved on. `gone` lets a waiting detach go on. */
+  hostStateReport(
+    reports: readonly HostStateReport[],
+  ): Promise<readonly ({ ok: true; attachment: Attachment } | { ok: false; problem: Problem })[]>;
+
+  /** A host is bound to its machine-id and, with a host token, to that token: otherwise `host-conflict`. */
+  hostRegister(host: HostRegistration, principal: Principal): Promise<Host>;
+  hostGet(name: string): Promise<Host | null>;
+  hostList(page: PageRequest): Promise<Page<Host>>;
+  /** `resource-in-use` while it has attachments. */
+  hostDelete(name: string): Promise<void>;
+  inventoryBegin(host: string): Promise<number>;
+  /** Releases what the host no longer has (other boot id, or gone), and answers what the host should have. */
+  inventoryReport(
+    report: HostInventoryReport,
+  ): Promise<{ readonly wanted: readonly Attachment[]; readonly unwanted: readonly string[] }>;
+
+  storageNodeRegister(node: StorageNodeRegistration): Promise<StorageNode>;
+  storageNodeList(page: PageRequest): Promise<Page<StorageNode>>;
+  storageNodeGet(name: string): Promise<StorageNode | null>;
+
+  flowPolicyGet(id: string): Promise<FlowPolicy | null>;
+  flowPolicyList(filter: FlowPolicyFilter, page: PageRequest): Promise<Page<FlowPolicy>>;
+  flowPolicyUpdate(id: string, change: FlowPolicyChange, ifVersion: number): Promise<FlowPolicy>;
+  flowResolve(question: FlowQuestion): Promise<FlowDecision>;
+
+  qosPolicyCreate(policy: NewQosPolicy): Promise<Created<QosPolicy>>;
+  qosPolicyGet(name: string): Promise<QosPolicy | null>;
+  qosPolicyList(page: PageRequest): Promise<Page<QosPolicy>>;
+  qosPolicyUpdate(name: string, policy: QosLimits, ifVersion: number): Promise<QosPolicy>;
+  qosPolicyDelete(name: string, ifVersion: number | null): Promise<void>;
+
+  /** The secret itself is never stored, only its SHA-256 (hex). */
+  tokenCreate(token: NewToken): Promise<Token>;
+  tokenList(page: PageRequest): Promise<Page<Token>>;
+  tokenDelete(id: string): Promise<void>;
+  tokenFind(hash: string): Promise<Principal | null>;
+
+  /** Events after the cursor (null: from the oldest kept), in order, without gaps. */
+  eventsAfter(cursor: string | null, atMost: number): Promise<readonly Event[]>;
+  /** The newest cursor, for a stream that starts now. */
+  eventsHead(): Promise<string>;
+}
+
+export interface FlowPolicyChange {
+  readonly action?: FlowAction;
+  readonly redirectTo?: string | null;
+  readonly qosPolicy?: string | null;
+}
+
+export interface FlowQuestion {
+  readonly initiatorWwpn: string;
+  readonly targetWwpn: string;
+  readonly namespace: string | null;
+}
+
+export interface FlowDecision {
+  readonly action: FlowAction;
+  /** The target that the flow reaches; null when denied. */
+  readonly targetWwpn: string | null;
+  readonly policy: FlowPolicy | null;
+  readonly qosPolicy: string | null;
+  /** One sentence for people. */
+  readonly why: string;
+}
+
+export interface NewToken {
+  readonly id: string;
+  readonly name: string;
+  readonly hash: string;
+  readonly role: Role;
+  readonly host: string | null;
+  readonly expiresAt: number | null;
+}
+
+export type { Labels, Path };
