@@ -1,0 +1,43 @@
+import { existsSync } from 'node:fs';
+import test from 'ava';
+import { isRunning } from '../support/daemon.ts';
+import { PostgresServer } from '../support/postgres.ts';
+import { RedisServer } from '../support/redis.ts';
+
+test('a Redis keeps what it answered over a kill, loses it when restarted empty, and leaves nothing behind', async (t) => {
+  const redis = await RedisServer.start({ port: true });
+  t.teardown(() => redis.close());
+  await redis.command('SET', 'key', 'value');
+  await redis.restart();
+  t.is(await redis.command('GET', 'key'), 'value');
+  await redis.restart({ empty: true });
+  t.is(await redis.command('GET', 'key'), null);
+  const pid = redis.pid ?? 0;
+  await redis.close();
+  t.false(isRunning(pid));
+  t.false(existsSync(redis.directory));
+});
+
+test('a PostgreSQL keeps what it committed over a kill and leaves nothing behind', async (t) => {
+  const postgres = await PostgresServer.start();
+  t.teardown(() => postgres.close());
+  const database = await postgres.createDatabase();
+  await postgres.query('CREATE TABLE kept AS SELECT 7 AS value', database.name);
+  await postgres.restart();
+  t.deepEqual(await postgres.query('SELECT value FROM kept', database.name), [{ value: 7 }]);
+  postgres.pause();
+  postgres.resume();
+  t.deepEqual(await postgres.query('SHOW fsync'), [{ fsync: 'on' }]);
+  await database.drop();
+  const pid = postgres.pid ?? 0;
+  await postgres.close();
+  t.false(isRunning(pid));
+  t.false(existsSync(postgres.directory));
+});
+
+test('a PostgreSQL without fsync refuses to be killed, so that it proves nothing about durability', async (t) => {
+  const postgres = await PostgresServer.start({ unsafeFast: true });
+  t.teardown(() => postgres.close());
+  t.deepEqual(await postgres.query('SHOW fsync'), [{ fsync: 'off' }]);
+  await t.throwsAsync(postgres.kill(), { message: /without fsync/ });
+});
