@@ -25,4 +25,8 @@ export const limits = {
   volumeBytesMax: 64 * 1024 ** 4,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
+  // blocking calls
+  blockingThreads: 4,
+  blockingReplacements: 8,
+  blockingQueuedCalls: 20_000,
 } as const;
