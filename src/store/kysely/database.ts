@@ -1,0 +1,152 @@
+import { type Kysely, sql } from 'kysely';
+import { assert, Failure } from '../../domain/errors.ts';
+import type { Event } from '../../domain/event.ts';
+import type { SqlEngine } from './engine.ts';
+import type { Schema } from './schema.ts';
+
+/**
+ * Transactions over one database, the same for both engines.
+ *
+ * A `change` takes the commit number first, and with it a lock that is held through the commit: changes happen one at a
+ * time over all processes, commit numbers become visible in order, and the event that carries the number is written in
+ * the same transaction. That is what makes cursors without gaps and generations that rise over all volumes.
+ */
+export class Database {
+  readonly engine: SqlEngine;
+  readonly kysely: Kysely<Schema>;
+  readonly #fatal: (error: unknown) => void;
+  #statements = 0;
+
+  constructor(options: {
+    readonly engine: SqlEngine;
+    readonly kysely: Kysely<Schema>;
+    /** Called when the store can no longer be trusted (I/O error, failed fsync): the process must end. */
+    readonly fatal: (error: unknown) => void;
+  }) {
+    this.engine = options.engine;
+    this.kysely = options.kysely;
+    this.#fatal = options.fatal;
+  }
+
+  /** Statements run so far, for the tests that count them. */
+  get statements(): number {
+    return this.#statements;
+  }
+
+  countStatement(): void {
+    this.#statements += 1;
+  }
+
+  async read<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.kysely);
+    } catch (error) {
+      throw this.#translate(error);
+    }
+  }
+
+  /** A transaction that neither takes a commit number nor tells events (leases, tokens, the journal's appends). */
+  async plain<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    return this.#transaction(work);
+  }
+
+  async change<T>(work: (tx: Change) => Promise<T>): Promise<T> {
+    return this.#transaction(async (db) => {
+      const tx = new Change(db, this.engine, await nextCommit(db));
+      const answer = await work(tx);
+      await tx.finish();
+      return answer;
+    });
+  }
+
+  async #transaction<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.kysely.connection().execute((db) => this.#attempt(db, work));
+      } catch (error) {
+        if (attempt >= attemptsMax || !isTransient(error)) throw this.#translate(error);
+      }
+    }
+  }
+
+  async #attempt<T>(db: Kysely<Schema>, work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    await sql.raw(this.engine.name === 'sqlite' ? 'BEGIN IMMEDIATE' : 'BEGIN').execute(db);
+    let answer: T;
+    try {
+      answer = await work(db);
+    } catch (error) {
+      await sql
+        .raw('ROLLBACK')
+        .execute(db)
+        .catch(() => undefined);
+      throw error;
+    }
+    // A COMMIT whose answer was lost is never repeated: callers find out by the ids that they assigned beforehand.
+    await sql.raw('COMMIT').execute(db);
+    return answer;
+  }
+
+  #translate(error: unknown): unknown {
+    if (error instanceof Failure) return error;
+    const code = codeOf(error);
+    if (code.startsWith('SQLITE_FULL'))
+      return new Failure('out-of-space', 'The store has no space left.', { cause: error });
+    if (code.startsWith('SQLITE_IOERR') || code.startsWith('SQLITE_CORRUPT')) this.#fatal(error);
+    if (isConnectionLoss(code, error)) {
+      return new Failure('store-unavailable', 'The store does not answer; the outcome is unknown.', { cause: error });
+    }
+    return error;
+  }
+}
+
+/** One change in progress: its number, and the events that it will tell. */
+export class Change {
+  readonly db: Kysely<Schema>;
+  readonly engine: SqlEngine;
+  /** This commit's number: the generation of whatever it issues, and the cursor of its events. */
+  readonly commit: number;
+  readonly #events: Omit<Event, 'cursor' | 'at'>[] = [];
+
+  constructor(db: Kysely<Schema>, engine: SqlEngine, commit: number) {
+    this.db = db;
+    this.engine = engine;
+    this.commit = commit;
+  }
+
+  tell(event: Omit<Event, 'cursor' | 'at'>): void {
+    this.#events.push(event);
+  }
+
+  async finish(): Promise<void> {
+    const items = JSON.stringify(this.#events.map((event) => [event.kind, event.id, event.name, event.state]));
+    await sql`INSERT INTO events (commit_number, at, items) VALUES (${this.commit}, ${this.engine.now}, ${items})`.execute(
+      this.db,
+    );
+  }
+}
+
+const attemptsMax = 5;
+
+async function nextCommit(db: Kysely<Schema>): Promise<number> {
+  const { rows } = await sql<{ value: number }>`
+    UPDATE sequences SET value = value + 1 WHERE name = 'commit' RETURNING value`.execute(db);
+  const row = rows[0];
+  assert(row !== undefined, 'store-no-commit-sequence');
+  return Number(row.value);
+}
+
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return '';
+  return String(error.code);
+}
+
+/** Deadlock, serialisation failure: the database rolled back and asks for a repeat. */
+function isTransient(error: unknown): boolean {
+  return ['40001', '40P01'].includes(codeOf(error));
+}
+
+function isConnectionLoss(code: string, error: unknown): boolean {
+  if (code.startsWith('08') || code.startsWith('57P')) return true;
+  if (['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(code)) return true;
+  return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(error.message);
+}

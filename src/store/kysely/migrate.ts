@@ -1,0 +1,31 @@
+import { randomUUID } from 'node:crypto';
+import { type Kysely, type Migration, sql } from 'kysely';
+import { Migrator } from 'kysely/migration';
+import { type Engine, up as initial } from '../../../migrations/0001-initial.ts';
+import { Failure } from '../../domain/errors.ts';
+import type { Database } from './database.ts';
+
+const migrations: Readonly<Record<string, (db: Kysely<unknown>, engine: Engine) => Promise<void>>> = {
+  '0001-initial': initial,
+};
+
+/** Brings the schema up to date, once over all replicas that start together (the migrator holds a lock). Forward only. */
+export async function migrate(database: Database): Promise<void> {
+  const migrator = new Migrator({
+    db: database.kysely,
+    provider: { getMigrations: async () => bound(database.engine.name) },
+  });
+  const { error } = await migrator.migrateToLatest();
+  if (error !== undefined)
+    throw new Failure('store-unavailable', 'The store could not be brought up to date.', { cause: error });
+  await sql`INSERT INTO meta (key, value) VALUES ('store-id', ${randomUUID()}) ON CONFLICT (key) DO NOTHING`.execute(
+    database.kysely,
+  );
+}
+
+function bound(engine: Engine): Record<string, Migration> {
+  const entries = Object.entries(migrations).map(
+    ([name, up]) => [name, { up: (db: Kysely<unknown>) => up(db, engine) }] as const,
+  );
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,49 @@
+import { CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
+import { Pool, types } from 'pg';
+import { Failure } from '../../domain/errors.ts';
+import { Database } from './database.ts';
+import { postgresEngine } from './engine.ts';
+import type { Schema } from './schema.ts';
+
+/** PostgreSQL answers bigint and numeric as text; every number of ours fits a double exactly. */
+const int8 = 20;
+const numeric = 1700;
+types.setTypeParser(int8, Number);
+types.setTypeParser(numeric, Number);
+
+/** Opens the shared store. `url` is a postgres:// URL. Nothing is connected until the first statement. */
+export function openPostgres(
+  url: string,
+  options: { readonly connectionsMax: number; readonly fatal: (error: unknown) => void },
+): Database {
+  const pool = new Pool({ connectionString: url, max: options.connectionsMax, connectionTimeoutMillis: 5_000 });
+  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+  pool.on('error', () => undefined);
+  let database: Database | null = null;
+  const kysely = new Kysely<Schema>({
+    dialect: new PostgresDialect({
+      pool,
+      onCreateConnection: async (connection) => {
+        await connection.executeQuery(CompiledQuery.raw(`SET client_min_messages = warning`));
+      },
+    }),
+    log: () => database?.countStatement(),
+  });
+  database = new Database({ engine: postgresEngine, kysely, fatal: options.fatal });
+  return database;
+}
+
+/** With `fsync` or `synchronous_commit` off an answer would not mean "durable": such a server is refused. */
+export async function assertDurable(database: Database): Promise<void> {
+  const { rows } = await sql<{ name: string; setting: string }>`
+    SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`.execute(
+    database.kysely,
+  );
+  for (const { name, setting } of rows) {
+    if (setting !== 'off') continue;
+    throw new Failure(
+      'store-unavailable',
+      `PostgreSQL runs with ${name} = off; committed work could be lost. Turn it on.`,
+    );
+  }
+}
