@@ -29,4 +29,14 @@ export const limits = {
   blockingThreads: 4,
   blockingReplacements: 8,
   blockingQueuedCalls: 20_000,
+  // QoS
+  qosIopsMax: 100_000_000,
+  qosBandwidthMax: 1024 ** 4,
+  qosWeightMax: 10_000,
+  qosWeightDefault: 100,
+  qosBurstSecondsMax: 3_600,
+  qosBurstSecondsDefault: 10,
+  // durable logs
+  recordLogRecordsPerLine: 1_000,
+  recordLogSlackRecords: 4_096,
 } as const;
