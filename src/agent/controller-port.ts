@@ -1,0 +1,71 @@
+import type { AccessMode, Attachment, HostSide } from '../domain/attachment.ts';
+import type { Host, Port } from '../domain/host.ts';
+import type { Volume } from '../domain/volume.ts';
+
+/**
+ * What the agent needs of the controller: a few calls of its REST API. The agent knows nothing else of it.
+ *
+ * Every call is bounded in time, may be repeated, and throws a `Failure`: the controller's own problem where it
+ * answered, `controller-unavailable` where it did not (the outcome is then unknown).
+ */
+export interface ControllerPort {
+  /** `PUT /v1/hosts/{name}`. `host-conflict` when another machine holds the name or a port. */
+  hostRegister(registration: HostAnnouncement): Promise<Host>;
+  /** By name or id; null when there is none. */
+  volumeGet(nameOrId: string): Promise<Volume | null>;
+  /** `POST /v1/attachments`, waits for `exported`. The same fields again answer the attachment that is there. */
+  attachmentCreate(request: AttachmentRequest): Promise<Attachment>;
+  /** Null when it is released. */
+  attachmentGet(id: string): Promise<Attachment | null>;
+  /** All of them, over all pages. */
+  attachmentList(filter: { readonly host: string; readonly state?: string }): Promise<readonly Attachment[]>;
+  /**
+   * `DELETE /v1/attachments/{id}`. With `waitMs` 0 it answers as soon as the detach is durable (`Prefer:
+   * respond-async`). Absent is success.
+   */
+  attachmentDelete(id: string, options: { readonly waitMs: number }): Promise<void>;
+  /** `PUT /v1/attachments/{id}/host-state`. `stale-epoch` or `attachment-not-found` when it has moved on. */
+  hostStateReport(report: HostSideReport): Promise<Attachment>;
+  /** Begins a scan: the sequence marks what the controller knew when it began. */
+  inventoryBegin(host: string): Promise<number>;
+  inventoryReport(report: PresenceReport): Promise<PresenceAnswer>;
+}
+
+export interface HostAnnouncement {
+  readonly name: string;
+  readonly machineId: string;
+  readonly bootId: string;
+  readonly simulated: boolean;
+  readonly initiatorPorts: readonly Port[];
+}
+
+export interface AttachmentRequest {
+  readonly volume: string;
+  readonly host: string;
+  readonly accessMode: AccessMode;
+  readonly namespace?: string;
+  /** This host asks for itself and is about to make the device. */
+  readonly claim?: boolean;
+}
+
+export interface HostSideReport {
+  readonly attachment: string;
+  readonly epoch: number;
+  readonly host: string;
+  readonly bootId: string;
+  readonly side: Exclude<HostSide, 'none'> | 'formatted';
+  readonly proof: Readonly<Record<string, unknown>> | null;
+}
+
+export interface PresenceReport {
+  readonly host: string;
+  readonly bootId: string;
+  readonly sequence: number;
+  /** Attachments of which a device, a claim or a memory exists on the host. */
+  readonly present: readonly string[];
+}
+
+export interface PresenceAnswer {
+  readonly wanted: readonly Attachment[];
+  readonly unwanted: readonly string[];
+}
