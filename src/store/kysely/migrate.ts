@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { type Kysely, type Migration, sql } from 'kysely';
-import { Migrator } from 'kysely/migration';
+import { type Kysely, sql } from 'kysely';
+import { type Migration, Migrator } from 'kysely/migration';
 import { type Engine, up as initial } from '../../../migrations/0001-initial.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
