@@ -65,6 +65,7 @@ export const errorCatalogue = {
   'device-busy': { kind: 'conflict', retryable: true, title: 'The device is still in use' },
   'mount-path-busy': { kind: 'conflict', retryable: false, title: 'The mount path is not free' },
   'store-foreign': { kind: 'conflict', retryable: false, title: 'The data belongs to another store or a newer one' },
+  'directory-in-use': { kind: 'conflict', retryable: false, title: 'Another process uses this data directory' },
   'batch-aborted': { kind: 'conflict', retryable: false, title: 'Another operation of the batch failed' },
   'etag-mismatch': { kind: 'precondition-failed', retryable: false, title: 'The resource has changed' },
   'if-match-required': { kind: 'precondition-required', retryable: false, title: 'If-Match is required' },
@@ -81,6 +82,7 @@ export const errorCatalogue = {
   'deadline-exceeded': { kind: 'unavailable', retryable: true, title: 'It took too long; the outcome is unknown' },
   'not-supported': { kind: 'unprocessable', retryable: false, title: 'Not supported here' },
   'device-error': { kind: 'internal', retryable: true, title: 'A device or system call failed' },
+  'data-damaged': { kind: 'internal', retryable: false, title: 'Durable data is damaged' },
   internal: { kind: 'internal', retryable: true, title: 'Internal error' },
 } as const satisfies Record<string, CatalogueEntry>;
 

@@ -1,0 +1,95 @@
+/**
+ * Small files that survive a power cut: written beside their name, fsynced, renamed, and the directory fsynced.
+ *
+ * Relies on rename(2) being atomic within a directory. Without the last fsync a power cut may bring the old content
+ * (or absence) back after the caller was told otherwise.
+ */
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+
+const directoryMode = 0o700;
+const fileMode = 0o600;
+
+/** Makes every change of names in the directory durable. */
+export async function fsyncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** mkdir -p, durable: the parent of each directory that was made is fsynced. */
+export async function makeDirectoryDurably(path: string, mode: number = directoryMode): Promise<void> {
+  const target = resolve(path);
+  const first = await mkdir(target, { recursive: true, mode });
+  if (first === undefined) return;
+  const stop = dirname(resolve(first));
+  for (let directory = dirname(target); ; directory = dirname(directory)) {
+    await fsyncDirectory(directory);
+    if (directory === stop) return;
+  }
+}
+
+/** Replaces the file as a whole; afterwards the new content is there, over any crash. */
+export async function replaceFile(
+  path: string,
+  content: string | Uint8Array | Iterable<string>,
+  mode: number = fileMode,
+): Promise<void> {
+  const temporary = temporaryName(path);
+  try {
+    await writeNew(temporary, content, mode);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await fsyncDirectory(dirname(path));
+}
+
+/** Where `replaceFile` writes first; a crash can leave it behind, the next replacement overwrites it. */
+export function temporaryName(path: string): string {
+  return `${path}.new`;
+}
+
+export async function replaceJson(path: string, value: unknown, mode: number = fileMode): Promise<void> {
+  await replaceFile(path, `${JSON.stringify(value)}\n`, mode);
+}
+
+/** The parsed content; null when there is no such file. Unreadable or malformed throws: it is never "absent". */
+export async function readJson(path: string): Promise<unknown> {
+  const text = await readTextOrNull(path);
+  return text === null ? null : (JSON.parse(text) as unknown);
+}
+
+export async function readTextOrNull(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    throw error;
+  }
+}
+
+export function isAbsent(error: unknown): boolean {
+  return errorCode(error) === 'ENOENT';
+}
+
+/** `ENOENT` and the like, of whatever was thrown; undefined where it has none. */
+export function errorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+async function writeNew(path: string, content: string | Uint8Array | Iterable<string>, mode: number): Promise<void> {
+  const handle = await open(path, 'w', mode);
+  try {
+    if (typeof content === 'string' || content instanceof Uint8Array) await handle.writeFile(content);
+    else for (const part of content) await handle.appendFile(part);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
