@@ -59,4 +59,14 @@ export const limits = {
   // durable logs
   recordLogRecordsPerLine: 1_000,
   recordLogSlackRecords: 4_096,
+  // agent
+  agentParallelVolumes: 16,
+  agentWaitingCalls: 1_024,
+  agentVolumeWaitMs: 30_000,
+  agentControllerCallMs: 35_000,
+  agentReleaseWaitMs: 10_000,
+  agentReconcileMs: 30_000,
+  agentDetachPollMs: 2_000,
+  mountPathLength: 1_024,
+  mountsPerHost: 10_000,
 } as const;

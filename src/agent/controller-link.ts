@@ -1,0 +1,78 @@
+/**
+ * The controller as the agent sees it: every call has a deadline, and whether the controller answers is remembered.
+ *
+ * A call that overran its deadline may still happen: callers treat `controller-unavailable` as "unknown", never as "no".
+ */
+import { errorCatalogue, Failure, problemOf } from '../domain/errors.ts';
+import type { Clock } from '../system/clock.ts';
+import type { ControllerPort } from './controller-port.ts';
+
+export interface Reachability {
+  readonly reachable: boolean | null;
+  readonly lastAnswerAt: number | null;
+  readonly problem: string | null;
+}
+
+export class ControllerLink {
+  readonly #port: ControllerPort;
+  readonly #deadlineMs: number;
+  readonly #clock: Clock;
+  #state: Reachability = { reachable: null, lastAnswerAt: null, problem: null };
+
+  constructor(options: { readonly port: ControllerPort; readonly deadlineMs: number; readonly clock: Clock }) {
+    this.#port = options.port;
+    this.#deadlineMs = options.deadlineMs;
+    this.#clock = options.clock;
+  }
+
+  get reachability(): Reachability {
+    return this.#state;
+  }
+
+  async call<T>(send: (port: ControllerPort) => Promise<T>): Promise<T> {
+    try {
+      const answer = await this.#bounded(send);
+      this.#answered();
+      return answer;
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
+  }
+
+  #bounded<T>(send: (port: ControllerPort) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = () =>
+        reject(new Failure('controller-unavailable', `The controller did not answer within ${this.#deadlineMs} ms.`));
+      const timer = setTimeout(late, this.#deadlineMs);
+      send(this.#port)
+        .then(resolve, reject)
+        .finally(() => clearTimeout(timer));
+    });
+  }
+
+  #answered(): void {
+    this.#state = { reachable: true, lastAnswerAt: this.#clock.now(), problem: null };
+  }
+
+  /** A refusal is an answer too. */
+  #failed(error: unknown): void {
+    if (!isUnknownOutcome(error)) {
+      this.#answered();
+      return;
+    }
+    this.#state = { ...this.#state, reachable: false, problem: problemOf(error).detail };
+  }
+}
+
+/** Whether a failed call may have taken effect all the same. */
+export function isUnknownOutcome(error: unknown): boolean {
+  if (!(error instanceof Failure)) return true;
+  const { kind } = errorCatalogue[error.code];
+  return kind === 'unavailable' || kind === 'internal';
+}
+
+/** Whether the controller says that the attachment is not this host's any more. */
+export function hasMovedOn(error: unknown): boolean {
+  return error instanceof Failure && (error.code === 'stale-epoch' || error.code === 'attachment-not-found');
+}
