@@ -1,0 +1,94 @@
+/**
+ * The parts of the documentation that the code knows better: the error catalogue, the state diagrams, the lists of
+ * dependencies. `npm run docs` writes them into their marked places; a test proves that they are what it would write.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { attachmentTransitions } from '../../src/domain/attachment.ts';
+import { errorCatalogue } from '../../src/domain/errors.ts';
+import { flowPolicyTransitions } from '../../src/domain/flow-policy.ts';
+import { batchTransitions, operationTransitions } from '../../src/domain/operation.ts';
+import { diagram } from '../../src/domain/state-machine.ts';
+import { volumeTransitions } from '../../src/domain/volume.ts';
+import { codeUnder, importsOf, projectRoot, readText } from './source-tree.ts';
+
+export interface GeneratedPart {
+  readonly document: string;
+  /** The text between `<!-- generated: <name> -->` and `<!-- end: <name> -->`. */
+  readonly name: string;
+  readonly text: string;
+}
+
+export function generatedParts(): GeneratedPart[] {
+  const errors = { document: 'docs/ERRORS.md', name: 'error-catalogue', text: errorTable() };
+  const diagrams = stateDiagrams().map(([name, text]) => ({ document: 'docs/ARCHITECTURE.md', name, text }));
+  return [errors, ...diagrams];
+}
+
+/** The document with that part replaced. A document without the part's markers is an error. */
+export function withPart(document: string, part: GeneratedPart): string {
+  const [open, close] = [`<!-- generated: ${part.name} -->`, `<!-- end: ${part.name} -->`];
+  const [from, to] = [document.indexOf(open), document.indexOf(close)];
+  if (from < 0 || to < from) throw new Error(`${part.document} has no place for the generated part ${part.name}`);
+  return `${document.slice(0, from)}${open}\n\n${part.text}\n\n${document.slice(to)}`;
+}
+
+function errorTable(): string {
+  const rows = Object.entries(errorCatalogue).map(
+    ([code, { kind, retryable, title }]) => `| \`${code}\` | ${kind} | ${retryable ? 'yes' : 'no'} | ${title} |`,
+  );
+  return ['| code | kind | retryable | meaning |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+function stateDiagrams(): [string, string][] {
+  const machines: [string, string][] = [
+    ['volume-states', diagram(volumeTransitions)],
+    ['attachment-states', diagram(attachmentTransitions)],
+    ['batch-states', diagram(batchTransitions)],
+    ['operation-states', diagram(operationTransitions)],
+    ['flow-policy-states', diagram(flowPolicyTransitions)],
+  ];
+  return machines.map(([name, text]) => [name, `\`\`\`mermaid\n${text}\n\`\`\``]);
+}
+
+export interface Dependency {
+  readonly name: string;
+  readonly version: string;
+  /** Path prefixes under which it may be imported; empty for a tool that nothing imports. */
+  readonly importers: readonly string[];
+  readonly reason: string;
+}
+
+/** Rows of docs/DEPENDENCIES.md: `| name | version | importers | reason |`. */
+export function documentedDependencies(): Dependency[] {
+  const rows = readText('docs/DEPENDENCIES.md').matchAll(/^\| `([^`]+)` \| `([^`]+)` \| ([^|]*)\| ([^|]*) \|$/gm);
+  return [...rows].map(([, name = '', version = '', importers = '', reason = '']) => ({
+    name,
+    version,
+    importers: [...importers.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''),
+    reason: reason.trim(),
+  }));
+}
+
+/** Every dependency of package.json, of all kinds. */
+export function declaredDependencies(): { readonly name: string; readonly version: string }[] {
+  const manifest: Record<string, Record<string, string> | undefined> = JSON.parse(readText('package.json'));
+  const kinds = ['dependencies', 'devDependencies', 'optionalDependencies'];
+  const pairs = kinds.flatMap((kind) => Object.entries(manifest[kind] ?? {}));
+  return pairs.map(([name, version]) => ({ name, version })).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** What the sources import from packages, Node's own modules apart. */
+export function packageImports(): { readonly file: string; readonly line: number; readonly target: string }[] {
+  const imports = codeUnder('src', 'native-bindings', 'migrations', 'test', 'bench').flatMap(importsOf);
+  return imports.filter((item) => item.package && !item.target.startsWith('node:'));
+}
+
+function writeAll(): void {
+  for (const part of generatedParts()) {
+    const path = join(projectRoot, part.document);
+    writeFileSync(path, withPart(readFileSync(path, 'utf8'), part));
+  }
+}
+
+if (process.argv.includes('--write')) writeAll();
