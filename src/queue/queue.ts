@@ -22,3 +22,11 @@ export interface Queue {
   /** Stops delivery, waits for running work, frees connections and timers. */
   close(): Promise<void>;
 }
+
+/** Hears of what a queue swallows: it never throws for these, because none of them loses work. */
+export interface QueueObserver {
+  /** A message was not handed over in time; the timers of the workers make up for it. */
+  handoverFailed(kind: 'wake' | 'announcement' | 'schedule'): void;
+  /** Work, a listener or the connection failed. `where` is a fixed word, for the log. */
+  errored(where: string, error: unknown): void;
+}

@@ -1,0 +1,104 @@
+import { type Job, Queue, Worker } from 'bullmq';
+import { limits } from '../../config/limits.ts';
+import { CoalescedRun } from '../coalesced-run.ts';
+import type { QueueObserver } from '../queue.ts';
+import { type RedisLink, withDeadline } from './redis-link.ts';
+
+const queueName = 'schedule';
+const maxStalledCount = 3;
+
+export interface SchedulesOptions {
+  readonly link: RedisLink;
+  readonly prefix: string;
+  readonly observer: QueueObserver;
+  readonly lockMs: number;
+}
+
+interface Schedule {
+  readonly everyMs: number;
+  readonly run: CoalescedRun;
+}
+
+/**
+ * Repeated work as BullMQ job schedulers: each turn goes to one of the processes that know the name. The schedulers
+ * live in Redis and vanish with its data, so they are put there again when Redis comes back, and now and then anyway;
+ * doing so does not move their next turn.
+ */
+export class Schedules {
+  readonly #options: SchedulesOptions;
+  readonly #queue: Queue;
+  readonly #schedules = new Map<string, Schedule>();
+  readonly #upsert: CoalescedRun;
+  readonly #timer: NodeJS.Timeout;
+  #worker: Worker | null = null;
+
+  constructor(options: SchedulesOptions) {
+    const { link, observer, prefix } = options;
+    this.#options = options;
+    this.#upsert = new CoalescedRun(
+      () => this.#upsertAll(),
+      (error) => observer.errored('schedule-upsert', error),
+    );
+    this.#queue = new Queue(queueName, {
+      connection: link.client,
+      prefix,
+      skipVersionCheck: true,
+      streams: { events: { maxLen: limits.queueEventsKept } },
+    });
+    this.#queue.on('error', (error) => observer.errored('schedule-queue', error));
+    this.#timer = setInterval(() => this.repair(), limits.queueRepairEveryMs);
+  }
+
+  async schedule(name: string, everyMs: number, run: () => Promise<void>): Promise<void> {
+    const previous = this.#schedules.get(name);
+    const guarded = new CoalescedRun(run, (error) => this.#options.observer.errored(name, error));
+    this.#schedules.set(name, { everyMs, run: guarded });
+    this.#worker ??= this.#startWorker();
+    this.#worker.concurrency = this.#schedules.size;
+    await previous?.run.stop();
+    await this.#upsert.request();
+  }
+
+  repair(): void {
+    if (this.#schedules.size > 0) void this.#upsert.request();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    const runs = [...this.#schedules.values()].map((schedule) => schedule.run.stop());
+    await Promise.all([this.#upsert.stop(), ...runs]);
+    const parts = [this.#worker?.close(), this.#queue.close()];
+    await withDeadline(Promise.allSettled(parts), limits.queueCloseTimeoutMs).catch(() => undefined);
+  }
+
+  async #upsertAll(): Promise<void> {
+    for (const [name, { everyMs }] of this.#schedules) {
+      const template = { name, opts: { removeOnComplete: true, removeOnFail: true } };
+      const job = await this.#options.link.attempt(() =>
+        this.#queue.upsertJobScheduler(name, { every: everyMs }, template),
+      );
+      if (job === undefined) this.#options.observer.handoverFailed('schedule');
+    }
+  }
+
+  /** A turn that comes while this process still runs the last one is dropped, as a timer would. */
+  async #process(job: Job): Promise<void> {
+    const schedule = this.#schedules.get(job.name);
+    if (schedule !== undefined && !schedule.run.running) await schedule.run.request();
+  }
+
+  #startWorker(): Worker {
+    const { link, observer, prefix, lockMs } = this.#options;
+    const worker = new Worker(queueName, (job) => this.#process(job), {
+      connection: link.openPatient(),
+      prefix,
+      skipVersionCheck: true,
+      lockDuration: lockMs,
+      stalledInterval: lockMs / 2,
+      maxStalledCount,
+      runRetryDelay: limits.queueReconnectMaxMs,
+    });
+    worker.on('error', (error) => observer.errored('schedule-worker', error));
+    return worker;
+  }
+}

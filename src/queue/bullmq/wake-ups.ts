@@ -1,0 +1,107 @@
+import { type Job, Queue, Worker } from 'bullmq';
+import { limits } from '../../config/limits.ts';
+import { CoalescedRun } from '../coalesced-run.ts';
+import type { QueueObserver } from '../queue.ts';
+import { type RedisLink, withDeadline } from './redis-link.ts';
+
+const queueName = 'wake';
+/** At most one wake-up waits in Redis: those that come after it would find the same journal. */
+const deduplication = { id: 'wake' };
+const maxStalledCount = 3;
+
+export interface WakeUpsOptions {
+  readonly link: RedisLink;
+  readonly prefix: string;
+  readonly observer: QueueObserver;
+  readonly lockMs: number;
+}
+
+/**
+ * Wake-ups as BullMQ jobs. One waits in Redis at most, and one send is under way in this process at most.
+ *
+ * The job that waits gives up its place (the deduplication key) as its run begins, so a wake-up during the run makes
+ * another job, which another process may take. A job's id is never used twice: BullMQ ignores an id that it still knows.
+ */
+export class WakeUps {
+  readonly #options: WakeUpsOptions;
+  readonly #queue: Queue;
+  readonly #send: CoalescedRun;
+  #worker: Worker | null = null;
+  #work: CoalescedRun | null = null;
+  #latestBatch: string | null = null;
+  #claims = 0;
+  #depth = 0;
+
+  constructor(options: WakeUpsOptions) {
+    const { link, observer, prefix } = options;
+    this.#options = options;
+    this.#send = new CoalescedRun(
+      () => this.#sendLatest(),
+      (error) => observer.errored('wake-send', error),
+    );
+    this.#queue = new Queue(queueName, {
+      connection: link.client,
+      prefix,
+      skipVersionCheck: true,
+      streams: { events: { maxLen: limits.queueEventsKept } },
+    });
+    this.#queue.on('error', (error) => observer.errored('wake-queue', error));
+  }
+
+  wake(batchId: string): Promise<void> {
+    this.#latestBatch = batchId;
+    return this.#send.request();
+  }
+
+  /** Puts back the wake-up that may have been lost. */
+  repair(): void {
+    if (this.#latestBatch !== null) void this.#send.request();
+  }
+
+  onWake(work: () => Promise<void>): void {
+    const { link, observer, prefix, lockMs } = this.#options;
+    this.#work = new CoalescedRun(work, (error) => observer.errored('wake', error));
+    this.#worker = new Worker(queueName, (job) => this.#process(job), {
+      connection: link.openPatient(),
+      prefix,
+      skipVersionCheck: true,
+      concurrency: 1,
+      lockDuration: lockMs,
+      stalledInterval: lockMs / 2,
+      maxStalledCount,
+      runRetryDelay: limits.queueReconnectMaxMs,
+    });
+    this.#worker.on('error', (error) => observer.errored('wake-worker', error));
+  }
+
+  async depth(): Promise<number> {
+    const count = await this.#options.link.attempt(() => this.#queue.getWaitingCount());
+    this.#depth = count ?? this.#depth;
+    return this.#depth;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#send.stop(), this.#work?.stop()]);
+    const parts = [this.#worker?.close(), this.#queue.close()];
+    await withDeadline(Promise.allSettled(parts), limits.queueCloseTimeoutMs).catch(() => undefined);
+  }
+
+  async #sendLatest(): Promise<void> {
+    const batch = this.#latestBatch ?? 'none';
+    this.#claims += 1;
+    const jobId = `${batch}-${this.#options.link.instance}-${this.#claims}`;
+    const options = { jobId, deduplication, removeOnComplete: true, removeOnFail: true };
+    const job = await this.#options.link.attempt(() => this.#queue.add('wake', { batch }, options));
+    if (job !== undefined) return;
+    this.#options.observer.handoverFailed('wake');
+    // Without Redis a worker of this very process is as good as any.
+    void this.#work?.request();
+  }
+
+  async #process(job: Job): Promise<void> {
+    await withDeadline(job.removeDeduplicationKey(), limits.queueWakeTimeoutMs).catch((error) =>
+      this.#options.observer.errored('wake-claim', error),
+    );
+    await this.#work?.request();
+  }
+}
