@@ -48,6 +48,8 @@ export const limits = {
   pools: 256,
   hosts: 10_000,
   portsPerHost: 16,
+  attachmentsPerHost: 16_384,
+  backendsPerNode: 32,
   storageNodes: 256,
   qosPolicies: 10_000,
   poolVolumes: 2_000_000,

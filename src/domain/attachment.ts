@@ -1,4 +1,5 @@
 import type { Transitions } from './state-machine.ts';
+import type { FilesystemType } from './volume.ts';
 
 export type AttachmentState = 'exporting' | 'exported' | 'attached' | 'detaching' | 'quarantined' | 'released';
 
@@ -45,7 +46,7 @@ export interface Attachment {
   readonly wwid: string;
   readonly serial: string;
   readonly sizeBytes: number;
-  readonly filesystem: string;
+  readonly filesystem: FilesystemType;
   readonly formatted: boolean;
   readonly createdAt: number;
 }

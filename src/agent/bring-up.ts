@@ -1,0 +1,90 @@
+/**
+ * From a granted attachment to a mounted filesystem: device, proof, filesystem, mount, and the word about it.
+ *
+ * Every step is repeatable, so that doing it all again is how a half-done or lost mount is repaired. Relies on the
+ * caller to hold the volume, and on the attachment being claimed: the controller gives the volume to nobody else before
+ * this host has said that the device is gone.
+ */
+import type { Attachment } from '../domain/attachment.ts';
+import { assert, Failure } from '../domain/errors.ts';
+import type { FilesystemType } from '../domain/volume.ts';
+import type { Device, DeviceProof, DeviceTarget, MountOptions } from '../host/host.ts';
+import { type AgentContext, heldOf, targetOf } from './context.ts';
+import type { HostSideReport } from './controller-port.ts';
+import type { MountRecord } from './mount-journal.ts';
+
+/** Answers the record as `mounted`, durable, once the controller knows that the device is there. */
+export async function bringUp(
+  context: AgentContext,
+  record: MountRecord,
+  attachment: Attachment,
+): Promise<MountRecord> {
+  const target = targetOf(attachment);
+  const { device, proof } = await provedDevice(context, target);
+  if (!attachment.formatted) await formatOnce(context, device, attachment);
+  const mounted = { ...record, state: 'mounted', held: heldOf(attachment), device: device.path, heldBy: null } as const;
+  await allOf([
+    reportAttached(context, attachment, proof),
+    context.host
+      .mount(device, target, mountOptions(record, attachment.filesystem))
+      .then(() => context.journal.put(mounted)),
+  ]);
+  return mounted;
+}
+
+async function provedDevice(
+  context: AgentContext,
+  target: DeviceTarget,
+): Promise<{ readonly device: Device; readonly proof: DeviceProof }> {
+  const device = await context.host.attach(target);
+  const proof = await context.host.prove(device, target);
+  assert(proof.kind === 'present', 'bring-up-proof-present');
+  return { device, proof };
+}
+
+/**
+ * The store alone knows whether a filesystem is complete: what the device shows may be half of one. The controller has
+ * `formatted` before the first mount, or a crash in between would have the next one format over data.
+ */
+async function formatOnce(context: AgentContext, device: Device, attachment: Attachment): Promise<void> {
+  if (attachment.accessMode === 'read-only-many') {
+    throw new Failure('volume-not-ready', `${attachment.volume ?? attachment.volumeId} has no filesystem to read yet.`);
+  }
+  await context.host.format(device, targetOf(attachment), attachment.filesystem);
+  await reportSide(context, attachment, 'formatted', null);
+}
+
+async function reportAttached(context: AgentContext, attachment: Attachment, proof: DeviceProof): Promise<void> {
+  if (attachment.hostSide === 'attached') return;
+  await reportSide(context, attachment, 'attached', proof);
+}
+
+export async function reportSide(
+  context: AgentContext,
+  attachment: { readonly id: string; readonly epoch: number },
+  side: HostSideReport['side'],
+  proof: DeviceProof | null,
+): Promise<Attachment> {
+  const { hostName, bootId } = context;
+  const evidence = proof === null ? null : { ...proof };
+  const report = { attachment: attachment.id, epoch: attachment.epoch, host: hostName, bootId, side, proof: evidence };
+  return await context.link.call((controller) => controller.hostStateReport(report));
+}
+
+function mountOptions(record: MountRecord, filesystem: FilesystemType): MountOptions {
+  const { path, readOnly, uid, gid, mode } = record;
+  return {
+    path,
+    filesystem,
+    readOnly,
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(mode === undefined ? {} : { mode }),
+  };
+}
+
+/** Waits for every one, also after a failure: nothing may still be going on when the caller begins to undo. */
+async function allOf(steps: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(steps);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}

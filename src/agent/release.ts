@@ -1,0 +1,86 @@
+/**
+ * From a mounted filesystem to nothing, in this order: the mount, the wish to detach (durable at the controller), the
+ * device, the proof that it is gone, the word about it. Only then may the controller unexport and give the volume away.
+ *
+ * Every step is repeatable. Relies on the caller to hold the volume. A device that somebody still holds stays, with its
+ * record in `detaching`; it is never reported gone.
+ */
+import { Failure } from '../domain/errors.ts';
+import type { DeviceProof, DeviceTarget, HostInventory } from '../host/host.ts';
+import { reportSide } from './bring-up.ts';
+import type { AgentContext } from './context.ts';
+import { hasMovedOn } from './controller-link.ts';
+import type { HeldAttachment, MountRecord } from './mount-journal.ts';
+
+export interface Release {
+  readonly held: HeldAttachment;
+  /** All mounts that stood on it; their records go with it. */
+  readonly records: readonly MountRecord[];
+  /** The controller already knows that it is to be detached. */
+  readonly asked: boolean;
+}
+
+/** Ends the attachment. `device-busy`, `controller-unavailable`: it is to be repeated. */
+export async function release(context: AgentContext, { held, records, asked }: Release): Promise<void> {
+  const { target } = held;
+  if (!asked) await context.link.call((controller) => controller.attachmentDelete(target.attachmentId, { waitMs: 0 }));
+  const proof = await removeDevice(context, target, records);
+  if (proof !== null) await reportGone(context, target, proof);
+  // Not waited for: were it lost, the controller would say that the attachment is over, and the record would go then.
+  context.journal.remove(records.map((record) => record.id)).catch((error: unknown) => {
+    context.logger.error({ err: error, attachment: target.attachmentId }, 'a finished mount could not be forgotten');
+  });
+  await waitReleased(context, target.attachmentId);
+}
+
+/** Null where the host has already served a newer epoch: what is there is not ours to judge. */
+export async function removeDevice(
+  context: AgentContext,
+  target: DeviceTarget,
+  records: readonly MountRecord[],
+): Promise<DeviceProof | null> {
+  try {
+    return await context.host.detach(target);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (error.code === 'stale-epoch') return null;
+    if (error.code === 'device-busy') await keepDetaching(context, records, error.problem.detail);
+    throw error;
+  }
+}
+
+async function keepDetaching(context: AgentContext, records: readonly MountRecord[], heldBy: string): Promise<void> {
+  await Promise.all(records.map((record) => context.journal.put({ ...record, state: 'detaching', heldBy })));
+}
+
+async function reportGone(context: AgentContext, target: DeviceTarget, proof: DeviceProof): Promise<void> {
+  try {
+    await reportSide(context, { id: target.attachmentId, epoch: target.epoch }, 'gone', proof);
+  } catch (error) {
+    if (!hasMovedOn(error)) throw error;
+  }
+}
+
+const firstPollMs = 1;
+const longestPollMs = 50;
+
+/**
+ * Until then the volume counts as attached, and whoever unmounted it could not delete it. The host's part is done:
+ * a controller that takes longer finishes alone.
+ */
+async function waitReleased(context: AgentContext, attachmentId: string): Promise<void> {
+  const { clock, link, limits } = context;
+  const deadline = clock.monotonic() + limits.releaseWaitMs;
+  for (let pauseMs = firstPollMs; clock.monotonic() < deadline; pauseMs = Math.min(2 * pauseMs, longestPollMs)) {
+    const left = await link.call((controller) => controller.attachmentGet(attachmentId)).catch(() => null);
+    if (left === null) return;
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}
+
+/** Whether the record's own mount is at its path: never touch what somebody else has put there. */
+export function isMounted(inventory: HostInventory, record: MountRecord): boolean {
+  return inventory.mounts.some(
+    (mount) => !mount.foreignNamespace && mount.path === record.path && mount.volumeId === record.volumeId,
+  );
+}
