@@ -38,6 +38,13 @@ export const limits = {
   queueAnnouncementBatches: 1_000,
   queueAnnouncementsPending: 20_000,
   queueEventsKept: 100,
+  // HTTP client
+  clientAnswerBytes: 64 * 1024 * 1024,
+  clientBackoffMs: 50,
+  clientBackoffMaxMs: 2_000,
+  clientConnections: 64,
+  clientDeadlineMs: 60_000,
+  clientTries: 8,
   // resources
   nameLength: 128,
   labelCount: 32,

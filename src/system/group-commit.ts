@@ -30,6 +30,7 @@ export class GroupCommit<T> {
     const before = this.#current;
     const run = before
       .catch(() => undefined)
+      .then(afterPendingMicrotasks)
       .then(() => {
         const items = this.#waiting;
         this.#waiting = [];
@@ -39,4 +40,9 @@ export class GroupCommit<T> {
     this.#current = run;
     return run;
   }
+}
+
+/** Callers that an earlier group let go on at the same moment come together again in the next one. */
+function afterPendingMicrotasks(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }
