@@ -2,6 +2,7 @@ import type { Attachment, HostSide, Path } from '../domain/attachment.ts';
 import type { Problem } from '../domain/errors.ts';
 import type { Event } from '../domain/event.ts';
 import type { FlowAction, FlowPolicy } from '../domain/flow-policy.ts';
+import type { FlowDecision, FlowQuestion } from '../domain/flow-resolution.ts';
 import type { Host, Port, StorageNode } from '../domain/host.ts';
 import type { Atomicity, Batch, Operation, OperationSpec } from '../domain/operation.ts';
 import type { Pool } from '../domain/pool.ts';
@@ -357,22 +358,6 @@ export interface FlowPolicyChange {
   readonly qosPolicy?: string | null;
 }
 
-export interface FlowQuestion {
-  readonly initiatorWwpn: string;
-  readonly targetWwpn: string;
-  readonly namespace: string | null;
-}
-
-export interface FlowDecision {
-  readonly action: FlowAction;
-  /** The target that the flow reaches; null when denied. */
-  readonly targetWwpn: string | null;
-  readonly policy: FlowPolicy | null;
-  readonly qosPolicy: string | null;
-  /** One sentence for people. */
-  readonly why: string;
-}
-
 export interface NewToken {
   readonly id: string;
   readonly name: string;
@@ -382,4 +367,4 @@ export interface NewToken {
   readonly expiresAt: number | null;
 }
 
-export type { Labels, Path };
+export type { FlowDecision, FlowQuestion, Labels, Path };
