@@ -1,0 +1,258 @@
+/**
+ * One HTTP call to the controller, over TCP, TLS or its unix socket: kept-alive connections, a deadline over all tries,
+ * bounded backoff between them.
+ *
+ * Only calls that may be repeated are tried again; a call that ran out of time has an unknown outcome and says so
+ * (`deadline-exceeded`). Problems of the controller come out as `Failure` with their own code.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import { limits } from '../config/limits.ts';
+import { type ErrorCode, errorCatalogue, Failure } from '../domain/errors.ts';
+
+export type Endpoint = { readonly url: string; readonly tls?: ClientTls } | { readonly socketPath: string };
+
+export interface ClientTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  readonly query?: Query;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The same call again changes nothing. */
+  readonly repeatable: boolean;
+  /** Over all tries. */
+  readonly deadlineMs?: number;
+  /** A status of 400 or above that is an answer all the same. */
+  readonly alsoAnswer?: number;
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: unknown;
+}
+
+export interface TransportOptions {
+  readonly endpoint: Endpoint;
+  readonly token?: string | null;
+  readonly deadlineMs?: number;
+  readonly maxTries?: number;
+  readonly maxConnections?: number;
+}
+
+export class ClientTransport {
+  readonly #agent: http.Agent;
+  readonly #target: http.RequestOptions;
+  readonly #secure: boolean;
+  readonly #token: string | null;
+  readonly #deadlineMs: number;
+  readonly #maxTries: number;
+
+  constructor(options: TransportOptions) {
+    const pool = { keepAlive: true, maxSockets: options.maxConnections ?? limits.clientConnections };
+    this.#secure = 'url' in options.endpoint && options.endpoint.url.startsWith('https:');
+    this.#agent = this.#secure ? new https.Agent({ ...pool, ...tlsOf(options.endpoint) }) : new http.Agent(pool);
+    this.#target = targetOf(options.endpoint);
+    this.#token = options.token ?? null;
+    this.#deadlineMs = options.deadlineMs ?? limits.clientDeadlineMs;
+    this.#maxTries = options.maxTries ?? limits.clientTries;
+  }
+
+  /** Answers whatever came with a status below 400; throws a `Failure` otherwise. */
+  async call(call: Call): Promise<Answer> {
+    const deadlineAt = performance.now() + (call.deadlineMs ?? this.#deadlineMs);
+    let unknown = false;
+    for (let tries = 1; ; tries += 1) {
+      const tried = await this.#try(call, deadlineAt);
+      if (tried.ok) return tried.answer;
+      if (unknown && isRemoved(call, tried.failure)) return { status: 204, headers: {}, body: null };
+      unknown ||= tried.failure.code === 'controller-unavailable';
+      const pauseMs = backoffMs(tries, tried.retryAfterMs);
+      const hopeless = !call.repeatable || !tried.again || tries >= this.#maxTries;
+      if (hopeless || performance.now() + pauseMs >= deadlineAt) throw tried.failure;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+
+  /** The raw answer of a request whose body is read as it comes (the event stream). */
+  open(call: Call, signal: AbortSignal): Promise<http.IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const request = this.#request(call, null, signal);
+      request.on('response', resolve);
+      request.on('error', (error) => reject(unavailable(error)));
+      request.end();
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #try(call: Call, deadlineAt: number): Promise<Try> {
+    try {
+      const raw = await this.#exchange(call, Math.max(1, deadlineAt - performance.now()));
+      const body = parsed(raw);
+      if (raw.status < 400 || raw.status === call.alsoAnswer) return { ok: true, answer: { ...raw, body } };
+      return refused(raw, body);
+    } catch (error) {
+      const failure = error instanceof Failure ? error : unavailable(error);
+      return { ok: false, failure, again: failure.code === 'controller-unavailable', retryAfterMs: null };
+    }
+  }
+
+  #exchange(call: Call, timeoutMs: number): Promise<RawAnswer> {
+    return new Promise((resolve, reject) => {
+      const payload = call.body === undefined ? null : Buffer.from(JSON.stringify(call.body));
+      const request = this.#request(call, payload, null);
+      const timer = setTimeout(() => request.destroy(tooLate(call)), timeoutMs);
+      const fail = (error: Error) => {
+        clearTimeout(timer);
+        reject(error);
+      };
+      request.on('error', fail);
+      request.on('response', (response) => {
+        response.on('error', fail);
+        collect(response, fail, (text) => {
+          clearTimeout(timer);
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, text });
+        });
+      });
+      request.end(payload ?? undefined);
+    });
+  }
+
+  #request(call: Call, payload: Buffer | null, signal: AbortSignal | null): http.ClientRequest {
+    const options: http.RequestOptions = {
+      ...this.#target,
+      agent: this.#agent,
+      method: call.method,
+      path: `${call.path}${queryText(call.query)}`,
+      headers: { ...this.#headers(payload), ...call.headers },
+      ...(signal === null ? {} : { signal }),
+    };
+    return this.#secure ? https.request(options) : http.request(options);
+  }
+
+  #headers(payload: Buffer | null): Record<string, string | number> {
+    return {
+      accept: 'application/json, application/problem+json',
+      ...(this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }),
+      ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': payload.length }),
+    };
+  }
+}
+
+interface RawAnswer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly text: string;
+}
+
+type Try =
+  | { readonly ok: true; readonly answer: Answer }
+  | {
+      readonly ok: false;
+      readonly failure: Failure;
+      readonly again: boolean;
+      readonly retryAfterMs: number | null;
+    };
+
+function tlsOf(endpoint: Endpoint): ClientTls {
+  return 'url' in endpoint ? (endpoint.tls ?? {}) : {};
+}
+
+function targetOf(endpoint: Endpoint): http.RequestOptions {
+  if ('socketPath' in endpoint) return { socketPath: endpoint.socketPath, host: 'localhost' };
+  const url = new URL(endpoint.url);
+  const port = url.port === '' ? {} : { port: Number(url.port) };
+  return { protocol: url.protocol, host: url.hostname.replace(/^\[|\]$/g, ''), ...port };
+}
+
+function queryText(query: Query = {}): string {
+  const stated = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null) stated.set(key, String(value));
+  }
+  return stated.size === 0 ? '' : `?${stated}`;
+}
+
+function collect(response: http.IncomingMessage, fail: (error: Error) => void, done: (text: string) => void): void {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  response.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes <= limits.clientAnswerBytes) chunks.push(chunk);
+    else response.destroy(new Error(`the answer is longer than ${limits.clientAnswerBytes} bytes`));
+  });
+  response.on('end', () => done(Buffer.concat(chunks).toString('utf8')));
+  response.on('aborted', () => fail(new Error('the answer broke off')));
+}
+
+function parsed(raw: RawAnswer): unknown {
+  if (raw.text === '') return null;
+  if (!/json/.test(raw.headers['content-type'] ?? '')) return raw.text;
+  return JSON.parse(raw.text);
+}
+
+function refused(raw: RawAnswer, body: unknown): Try {
+  const failure = failureOf(raw.status, body);
+  const retryable = raw.status === 429 || raw.status === 503;
+  const seconds = Number(raw.headers['retry-after'] ?? Number.NaN);
+  const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : null;
+  return { ok: false, failure, again: retryable && errorCatalogue[failure.code].retryable, retryAfterMs };
+}
+
+/** The controller's own problem; a status without one (a proxy's page) is the controller not answering. */
+export function failureOf(status: number, body: unknown): Failure {
+  const fields = new Map(typeof body === 'object' && body !== null ? Object.entries(body) : []);
+  const code = fields.get('code');
+  const detail = fields.get('detail');
+  if (!isErrorCode(code) || typeof detail !== 'string') {
+    return new Failure('controller-unavailable', `The controller answered ${status} without saying why.`);
+  }
+  const field = fields.get('field');
+  const related = relatedOf(fields.get('related'));
+  return new Failure(code, detail, { ...(typeof field === 'string' ? { field } : {}), ...related });
+}
+
+function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorCatalogue, code);
+}
+
+function relatedOf(value: unknown): { readonly related?: Readonly<Record<string, string>> } {
+  if (typeof value !== 'object' || value === null) return {};
+  const texts = Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return { related: Object.fromEntries(texts) };
+}
+
+/** An earlier try may have had its effect: what it removed cannot be found by the next. */
+function isRemoved(call: Call, failure: Failure): boolean {
+  return call.method === 'DELETE' && failure.code.endsWith('-not-found');
+}
+
+function unavailable(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const reason = error instanceof Error ? error.message || error.name : String(error);
+  return new Failure('controller-unavailable', `The controller does not answer: ${reason}.`, { cause: error });
+}
+
+function tooLate(call: Call): Failure {
+  return new Failure('deadline-exceeded', `${call.method} ${call.path} took too long; its outcome is unknown.`);
+}
+
+/** Full jitter under a doubling bound, so that many clients do not come back together. */
+function backoffMs(tries: number, retryAfterMs: number | null): number {
+  const bound = Math.min(limits.clientBackoffMaxMs, limits.clientBackoffMs * 2 ** (tries - 1));
+  const jittered = bound / 2 + (Math.random() * bound) / 2;
+  return retryAfterMs === null
+    ? jittered
+    : Math.min(retryAfterMs, limits.clientBackoffMaxMs) * (0.5 + Math.random() / 2);
+}
