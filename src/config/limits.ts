@@ -69,6 +69,16 @@ export const limits = {
   blockingThreads: 4,
   blockingReplacements: 8,
   blockingQueuedCalls: 20_000,
+  // host
+  hostCallMs: 30_000,
+  hostDetachMs: 120_000,
+  hostFormatMs: 120_000,
+  hostLockMs: 30_000,
+  hostLockPollMs: 20,
+  hostGoneMs: 2_000,
+  hostGonePollMs: 2,
+  loopCreateAttempts: 256,
+  mountLayers: 64,
   // QoS
   qosIopsMax: 100_000_000,
   qosBandwidthMax: 1024 ** 4,
