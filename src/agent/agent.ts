@@ -1,0 +1,161 @@
+/**
+ * The per-host module: mounts for the local API, and the reconciler's timers. It is a client of the controller and of
+ * the host, and owns nothing but its journal; closing it leaves every mount where it is.
+ */
+import { join } from 'node:path';
+import { limits } from '../config/limits.ts';
+import { Failure } from '../domain/errors.ts';
+import type { Port } from '../domain/host.ts';
+import type { Host, HostCapabilities } from '../host/host.ts';
+import type { Clock } from '../system/clock.ts';
+import type { AgentContext, AgentLogger } from './context.ts';
+import { ControllerLink, type Reachability } from './controller-link.ts';
+import type { ControllerPort } from './controller-port.ts';
+import type { MountJournal, MountRecord } from './mount-journal.ts';
+import { type MountRequest, Mounts } from './mounts.ts';
+import { Reconciler, type ReconcileSummary } from './reconcile.ts';
+import { Registration } from './registration.ts';
+import { VolumeGate } from './volume-gate.ts';
+
+export interface AgentIntervals {
+  readonly reconcileMs?: number;
+  /** How often the controller is asked for what is to be detached. */
+  readonly detachPollMs?: number;
+  readonly controllerCallMs?: number;
+  readonly releaseWaitMs?: number;
+  readonly attachRetryMs?: number;
+  readonly volumeWaitMs?: number;
+}
+
+export interface AgentOptions {
+  readonly controller: ControllerPort;
+  readonly host: Host;
+  readonly journal: MountJournal;
+  readonly stateDirectory: string;
+  readonly hostName: string;
+  readonly logger: AgentLogger;
+  readonly clock: Clock;
+  readonly intervals: AgentIntervals;
+}
+
+export interface AgentStatus {
+  readonly host: string;
+  readonly ports: readonly Port[];
+  readonly capabilities: HostCapabilities;
+  readonly controller: Reachability;
+  readonly lastReconcile: ReconcileSummary | null;
+  readonly mounts: Readonly<Record<MountRecord['state'], number>>;
+}
+
+export class Agent {
+  readonly #context: AgentContext;
+  readonly #registration: Registration;
+  readonly #mounts: Mounts;
+  readonly #reconciler: Reconciler;
+  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #isClosed = false;
+
+  private constructor(context: AgentContext, machineId: string, options: AgentOptions) {
+    const { intervals, stateDirectory } = options;
+    const { hostName, bootId, host, link } = context;
+    this.#context = context;
+    this.#registration = new Registration({ hostName, machineId, bootId, host, link });
+    const gate = new VolumeGate({ waitMs: intervals.volumeWaitMs ?? limits.agentVolumeWaitMs });
+    const registration = this.#registration;
+    const parallel = limits.agentParallelVolumes;
+    this.#reconciler = new Reconciler({ context, gate, registration, parallel });
+    const volumesDirectory = join(stateDirectory, 'volumes');
+    this.#mounts = new Mounts({ context, gate, registration, volumesDirectory, nudge: () => this.nudge() });
+  }
+
+  /** Neither asks the controller nor touches a device. */
+  static async compose(options: AgentOptions): Promise<Agent> {
+    const { intervals, clock, host, hostName, journal, logger } = options;
+    const { machineId, bootId } = await host.identity();
+    const deadlineMs = intervals.controllerCallMs ?? limits.agentControllerCallMs;
+    const link = new ControllerLink({ port: options.controller, deadlineMs, clock });
+    const bounds = {
+      releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
+      attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
+      mounts: limits.mountsPerHost,
+    };
+    const context = { hostName, bootId, link, host, journal, clock, logger, limits: bounds };
+    return new Agent(context, machineId, options);
+  }
+
+  mount(request: MountRequest): Promise<MountRecord> {
+    return this.#track(() => this.#mounts.mount(request));
+  }
+
+  unmount(id: string): Promise<void> {
+    return this.#track(() => this.#mounts.unmount(id));
+  }
+
+  mounts(): readonly MountRecord[] {
+    return this.#mounts.list();
+  }
+
+  reconcile(): Promise<ReconcileSummary> {
+    return this.#track(() => this.#reconciler.run());
+  }
+
+  /** Reconciles soon; nobody waits for it. */
+  nudge(): void {
+    if (this.#isClosed) return;
+    this.reconcile().catch((error: unknown) => this.#context.logger.error({ err: error }, 'reconciling ended badly'));
+  }
+
+  status(): AgentStatus {
+    const { hostName, host, link } = this.#context;
+    const mounts = { attaching: 0, mounted: 0, unmounting: 0, detaching: 0 };
+    for (const { state } of this.mounts()) mounts[state] += 1;
+    return {
+      host: hostName,
+      ports: this.#registration.ports,
+      capabilities: host.capabilities,
+      controller: link.reachability,
+      lastReconcile: this.#reconciler.last,
+      mounts,
+    };
+  }
+
+  /** The first run begins at once. */
+  startTimers(intervals: AgentIntervals): void {
+    this.nudge();
+    this.#every(intervals.reconcileMs ?? limits.agentReconcileMs, () => this.nudge());
+    this.#every(intervals.detachPollMs ?? limits.agentDetachPollMs, () => {
+      this.#track(() => this.#pollDetaching()).catch(() => undefined);
+    });
+  }
+
+  /** Ends the timers and waits for what is under way. Mounts stay. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+  }
+
+  async #pollDetaching(): Promise<void> {
+    const { hostName: host, link } = this.#context;
+    const detaching = await link.call((controller) => controller.attachmentList({ host, state: 'detaching' }));
+    if (detaching.some(({ hostSide }) => hostSide === 'claimed' || hostSide === 'attached')) this.nudge();
+  }
+
+  #every(periodMs: number, action: () => void): void {
+    const timer = setInterval(action, periodMs);
+    timer.unref();
+    this.#timers.add(timer);
+  }
+
+  async #track<T>(action: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new Failure('controller-unavailable', 'The agent is closing.');
+    const running = action();
+    this.#inFlight.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#inFlight.delete(running);
+    }
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * Mounts of this host, one volume at a time: what the local API and the frontends ask for.
+ *
+ * Several mounts of one volume share its attachment; the last one to go detaches it. A call that fails leaves nothing
+ * behind, or a record that the reconciler finishes. Relies on the journal for what a crash interrupts.
+ */
+import { join } from 'node:path';
+import type { Attachment } from '../domain/attachment.ts';
+import { assert, errorCatalogue, Failure } from '../domain/errors.ts';
+import { isId, newId } from '../domain/ids.ts';
+import { parseName } from '../domain/names.ts';
+import { bringUp, reportSide } from './bring-up.ts';
+import { type AgentContext, heldOf, isGranted } from './context.ts';
+import { hasMovedOn, isUnknownOutcome } from './controller-link.ts';
+import type { HeldAttachment, MountRecord } from './mount-journal.ts';
+import type { Registration } from './registration.ts';
+import { isMounted, release } from './release.ts';
+import type { VolumeGate } from './volume-gate.ts';
+
+export interface MountRequest {
+  /** Name or id. */
+  readonly volume: string;
+  /** Absolute and normal; absent: below the agent's own directory, by the volume's name. */
+  readonly path?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly mode?: number | undefined;
+  readonly namespace?: string | undefined;
+}
+
+export interface MountsOptions {
+  readonly context: AgentContext;
+  readonly gate: VolumeGate;
+  readonly registration: Registration;
+  /** Where mounts without a path of their own are shown. */
+  readonly volumesDirectory: string;
+  /** Something was left for the reconciler. */
+  readonly nudge: () => void;
+}
+
+export class Mounts {
+  readonly #context: AgentContext;
+  readonly #options: MountsOptions;
+
+  constructor(options: MountsOptions) {
+    this.#context = options.context;
+    this.#options = options;
+  }
+
+  list(): readonly MountRecord[] {
+    return this.#context.journal.list();
+  }
+
+  /** The same request again repairs and answers the mount that is there. */
+  async mount(request: MountRequest): Promise<MountRecord> {
+    if (!isId(request.volume)) parseName(request.volume, 'volume');
+    const { registration, gate } = this.#options;
+    await registration.ensure();
+    const { volume, volumeId } = await this.#identify(request.volume);
+    return await gate.run(volumeId, () => this.#mountAlone(this.#newRecord(request, volume, volumeId)));
+  }
+
+  /** `mount-not-found`; `device-busy` when something holds it (it then goes as soon as that ends). */
+  async unmount(id: string): Promise<void> {
+    const record = this.#context.journal.get(id);
+    if (record === undefined) throw new Failure('mount-not-found', `There is no mount ${id} on this host.`);
+    await this.#options.gate
+      .run(record.volumeId, () => this.#unmountAlone(id))
+      .catch((error: unknown) => {
+        if (this.#context.journal.get(id)?.state !== 'mounted') this.#options.nudge();
+        throw error;
+      });
+  }
+
+  /** Names are bound to ids once. A volume that is mounted here keeps its name, so it need not be asked for. */
+  async #identify(nameOrId: string): Promise<{ readonly volume: string; readonly volumeId: string }> {
+    const { journal, link } = this.#context;
+    const known = journal.list().find((each) => each.volume === nameOrId || each.volumeId === nameOrId);
+    if (known?.state === 'mounted') return known;
+    const volume = await link.call((controller) => controller.volumeGet(nameOrId));
+    if (volume === null) throw new Failure('volume-not-found', `There is no volume ${nameOrId}.`, { field: 'volume' });
+    return { volume: volume.name ?? volume.id, volumeId: volume.id };
+  }
+
+  #newRecord(request: MountRequest, volume: string, volumeId: string): MountRecord {
+    const { uid, gid, mode } = request;
+    return {
+      id: newId('mnt', this.#context.clock.now()),
+      volume,
+      volumeId,
+      path: request.path ?? join(this.#options.volumesDirectory, volume),
+      readOnly: request.readOnly ?? false,
+      ...(uid === undefined ? {} : { uid }),
+      ...(gid === undefined ? {} : { gid }),
+      ...(mode === undefined ? {} : { mode }),
+      namespace: request.namespace ?? null,
+      state: 'attaching',
+      held: null,
+      device: null,
+      heldBy: null,
+      createdAt: this.#context.clock.now(),
+    };
+  }
+
+  async #mountAlone(wish: MountRecord): Promise<MountRecord> {
+    const { journal } = this.#context;
+    const present = journal.atPath(wish.path);
+    if (present?.state === 'mounted') return await this.#again(present, wish);
+    await this.#finishLeftovers(wish.volumeId);
+    this.#checkRoom(wish);
+    const shared = journal.ofVolume(wish.volumeId).find((each) => each.state === 'mounted')?.held ?? null;
+    const attachment = shared === null ? await this.#claim(wish) : await this.#join(wish, shared);
+    return await this.#complete(wish, attachment);
+  }
+
+  /** No `await` between this check and the record that reserves the path. */
+  #checkRoom(wish: MountRecord): void {
+    const { journal, limits } = this.#context;
+    const holder = journal.atPath(wish.path);
+    if (holder !== undefined) throw pathBusy(holder);
+    if (journal.list().length >= limits.mounts) {
+      throw new Failure('limit-reached', `This host has ${limits.mounts} mounts already.`);
+    }
+  }
+
+  async #again(present: MountRecord, wish: MountRecord): Promise<MountRecord> {
+    if (!isSameWish(present, wish)) throw pathBusy(present);
+    assert(present.held !== null, 'mounted-without-attachment');
+    const attachment = await this.#confirm(present.held);
+    return await bringUp(this.#context, present, attachment);
+  }
+
+  /** What a crash or a busy device left of this volume ends first; `device-busy` while it cannot. */
+  async #finishLeftovers(volumeId: string): Promise<void> {
+    for (const record of this.#context.journal.ofVolume(volumeId)) {
+      if (record.state === 'mounted') continue;
+      if (record.held === null) await this.#forgetUnanswered(record);
+      else await this.#unmountAlone(record.id);
+    }
+  }
+
+  /** Nobody knows whether its attach came about: the next claim takes the attachment up, or the reconciler ends it. */
+  async #forgetUnanswered(record: MountRecord): Promise<void> {
+    const { host, journal } = this.#context;
+    if (isMounted(await host.inventory(), record)) await host.unmount(record.path);
+    await journal.remove([record.id]);
+  }
+
+  /** The intent is durable here and the claim at the controller before the host does anything. */
+  async #claim(record: MountRecord): Promise<Attachment> {
+    const [stored, created] = await Promise.allSettled([this.#context.journal.put(record), this.#create(record)]);
+    if (created.status === 'rejected') {
+      await this.#forgetIntent(record, created.reason);
+      throw created.reason;
+    }
+    if (stored.status === 'rejected') {
+      await release(this.#context, { held: heldOf(created.value), records: [], asked: false });
+      throw stored.reason;
+    }
+    return created.value;
+  }
+
+  /** Repeats an attach that is refused for the moment, such as while the last detach is still being settled. */
+  async #create(record: MountRecord): Promise<Attachment> {
+    const { clock, hostName, limits, link } = this.#context;
+    const request = {
+      volume: record.volumeId,
+      host: hostName,
+      accessMode: record.readOnly ? ('read-only-many' as const) : ('single-writer' as const),
+      claim: true,
+      ...(record.namespace === null ? {} : { namespace: record.namespace }),
+    };
+    const deadline = clock.monotonic() + limits.attachRetryMs;
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
+      try {
+        return await link.call((controller) => controller.attachmentCreate(request));
+      } catch (error) {
+        if (!isPassing(error) || clock.monotonic() + pauseMs > deadline) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+
+  async #forgetIntent(record: MountRecord, reason: unknown): Promise<void> {
+    const { journal } = this.#context;
+    if (!isUnknownOutcome(reason)) {
+      await journal.remove([record.id]);
+      return;
+    }
+    if (journal.get(record.id) !== undefined) await journal.put({ ...record, state: 'unmounting' });
+    this.#options.nudge();
+  }
+
+  async #join(record: MountRecord, held: HeldAttachment): Promise<Attachment> {
+    if (!record.readOnly && held.target.accessMode === 'read-only-many') {
+      throw new Failure('volume-in-use', `${record.volume} is attached to this host for reading only.`);
+    }
+    const [stored, confirmed] = await Promise.allSettled([this.#context.journal.put(record), this.#confirm(held)]);
+    if (confirmed.status === 'rejected') await this.#context.journal.remove([record.id]);
+    if (stored.status === 'rejected') throw stored.reason;
+    if (confirmed.status === 'rejected') throw confirmed.reason;
+    return confirmed.value;
+  }
+
+  /** The controller still grants it, and knows that this host has or makes the device. */
+  async #confirm(held: HeldAttachment): Promise<Attachment> {
+    const { attachmentId, epoch } = held.target;
+    const attachment = await this.#context.link.call((controller) => controller.attachmentGet(attachmentId));
+    if (!isGranted(attachment, epoch)) {
+      this.#options.nudge();
+      throw new Failure('volume-not-ready', `The controller is taking attachment ${attachmentId} away.`);
+    }
+    if (attachment.hostSide === 'attached' || attachment.hostSide === 'claimed') return attachment;
+    return await reportSide(this.#context, attachment, 'claimed', null);
+  }
+
+  async #complete(record: MountRecord, attachment: Attachment): Promise<MountRecord> {
+    try {
+      return await bringUp(this.#context, record, attachment);
+    } catch (error) {
+      await this.#undo(record, attachment, error);
+      throw error;
+    }
+  }
+
+  async #undo(record: MountRecord, attachment: Attachment, cause: unknown): Promise<void> {
+    const { host, journal, logger } = this.#context;
+    try {
+      const held = heldOf(attachment);
+      const ending = await journal.put({ ...record, state: 'unmounting', held });
+      if (isMounted(await host.inventory(), ending)) await host.unmount(ending.path);
+      await this.#leave(ending, held, hasMovedOn(cause));
+    } catch (error) {
+      logger.warn({ err: error, mount: record.id, volume: record.volume }, 'a failed mount is left to the reconciler');
+      this.#options.nudge();
+    }
+  }
+
+  async #unmountAlone(id: string): Promise<void> {
+    const record = this.#context.journal.get(id);
+    if (record === undefined) return;
+    const { held } = record;
+    if (held === null) {
+      await this.#forgetUnanswered(record);
+      this.#options.nudge();
+      return;
+    }
+    const { ending, asked } = await this.#intend(record, held);
+    await this.#unmountPath(record);
+    await this.#leave(ending, held, asked);
+  }
+
+  /** Durable here; and the controller answers, or nothing is touched: an unmount that cannot end does not begin. */
+  async #intend(
+    record: MountRecord,
+    held: HeldAttachment,
+  ): Promise<{ readonly ending: MountRecord; readonly asked: boolean }> {
+    const { journal, link } = this.#context;
+    const ending: MountRecord = record.state === 'detaching' ? record : { ...record, state: 'unmounting' };
+    const [stored, seen] = await Promise.allSettled([
+      journal.put(ending),
+      link.call((controller) => controller.attachmentGet(held.target.attachmentId)),
+    ]);
+    if (stored.status === 'rejected') throw stored.reason;
+    if (seen.status === 'rejected') {
+      await this.#takeBack(record);
+      throw seen.reason;
+    }
+    return { ending, asked: !isGranted(seen.value, held.target.epoch) };
+  }
+
+  async #unmountPath(record: MountRecord): Promise<void> {
+    try {
+      await this.#context.host.unmount(record.path);
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'device-busy') await this.#takeBack(record);
+      throw error;
+    }
+  }
+
+  /** Nothing was changed: what was mounted stays so, and is not unmounted behind its user's back later. */
+  async #takeBack(record: MountRecord): Promise<void> {
+    if (record.state === 'mounted') await this.#context.journal.put(record);
+  }
+
+  async #leave(ending: MountRecord, held: HeldAttachment, asked: boolean): Promise<void> {
+    const { journal } = this.#context;
+    if (this.#sharers(ending, held).length > 0) await journal.remove([ending.id]);
+    else await release(this.#context, { held, records: [ending], asked });
+  }
+
+  #sharers(record: MountRecord, held: HeldAttachment): readonly MountRecord[] {
+    const { attachmentId } = held.target;
+    const others = this.#context.journal.ofVolume(record.volumeId).filter((other) => other.id !== record.id);
+    return others.filter((other) => other.held?.target.attachmentId === attachmentId);
+  }
+}
+
+const firstPauseMs = 5;
+const longestPauseMs = 200;
+
+/** A conflict that ends by itself. */
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof Failure)) return false;
+  const { kind, retryable } = errorCatalogue[error.code];
+  return kind === 'conflict' && retryable;
+}
+
+function isSameWish(present: MountRecord, wish: MountRecord): boolean {
+  const fields = ['volumeId', 'readOnly', 'uid', 'gid', 'mode', 'namespace'] as const;
+  return fields.every((field) => present[field] === wish[field]);
+}
+
+function pathBusy(holder: MountRecord): Failure {
+  return new Failure('mount-path-busy', `${holder.path} is taken by mount ${holder.id} of ${holder.volume}.`, {
+    field: 'path',
+    related: { mount: holder.id, volume: holder.volume },
+  });
+}
