@@ -38,6 +38,7 @@ export const limits = {
   queueAnnouncementBatches: 1_000,
   queueAnnouncementsPending: 20_000,
   queueEventsKept: 100,
+  queueSchedulesAtOnce: 32,
   // HTTP client
   clientAnswerBytes: 64 * 1024 * 1024,
   clientBackoffMs: 50,

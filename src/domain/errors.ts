@@ -7,6 +7,7 @@
  */
 export type ErrorKind =
   | 'invalid'
+  | 'unsupported-media'
   | 'unauthenticated'
   | 'forbidden'
   | 'not-found'
@@ -31,8 +32,9 @@ export const errorCatalogue = {
   'invalid-wwpn': { kind: 'invalid', retryable: false, title: 'Not a Fibre Channel port name' },
   'invalid-size': { kind: 'invalid', retryable: false, title: 'Not a size' },
   'invalid-name': { kind: 'invalid', retryable: false, title: 'Not a name' },
+  'invalid-configuration': { kind: 'invalid', retryable: false, title: 'The configuration is not valid' },
   'malformed-body': { kind: 'invalid', retryable: false, title: 'The body is not JSON' },
-  'unsupported-media-type': { kind: 'invalid', retryable: false, title: 'The body must be application/json' },
+  'unsupported-media-type': { kind: 'unsupported-media', retryable: false, title: 'The body must be application/json' },
   'body-too-large': { kind: 'too-large', retryable: false, title: 'The body is too large' },
   unauthenticated: { kind: 'unauthenticated', retryable: false, title: 'A valid bearer token is needed' },
   forbidden: { kind: 'forbidden', retryable: false, title: 'This token may not do that' },
@@ -71,11 +73,12 @@ export const errorCatalogue = {
   'if-match-required': { kind: 'precondition-required', retryable: false, title: 'If-Match is required' },
   'idempotency-key-reused': { kind: 'unprocessable', retryable: false, title: 'The key was used with another body' },
   'pool-exhausted': { kind: 'exhausted', retryable: true, title: 'The pool has no volume left' },
-  'no-pool-fits': { kind: 'exhausted', retryable: false, title: 'No pool can serve this size' },
+  'no-pool-fits': { kind: 'unprocessable', retryable: false, title: 'No pool can serve this size' },
   'luns-exhausted': { kind: 'exhausted', retryable: true, title: 'No LUN number is free' },
   'out-of-space': { kind: 'exhausted', retryable: true, title: 'The storage node is out of space' },
-  'limit-reached': { kind: 'exhausted', retryable: false, title: 'A configured limit is reached' },
+  'limit-reached': { kind: 'conflict', retryable: false, title: 'A configured limit is reached' },
   'journal-full': { kind: 'overloaded', retryable: true, title: 'Too many operations are waiting' },
+  'too-many-requests': { kind: 'overloaded', retryable: true, title: 'Too many requests at once' },
   'store-unavailable': { kind: 'unavailable', retryable: true, title: 'The store does not answer' },
   'storage-node-unavailable': { kind: 'unavailable', retryable: true, title: 'The storage node does not answer' },
   'controller-unavailable': { kind: 'unavailable', retryable: true, title: 'The controller does not answer' },

@@ -48,11 +48,11 @@ function koffiViolation(item: Import): string | null {
 }
 
 const mayUseBindings =
-  /^native-bindings\/|^src\/host\/linux\/|^src\/backends\/|^src\/fabric\/lio\/|^src\/system\/blocking/;
+  /^native-bindings\/|^src\/host\/linux\/|^src\/backends\/|^src\/fabric\/lio\/|^src\/system\/(?:blocking|directory-lock)/;
 
 function bindingsViolation(item: Import): string | null {
   if (!item.target.startsWith('native-bindings/') || mayUseBindings.test(item.file)) return null;
-  return 'native-bindings are for src/host/linux, src/backends, src/fabric/lio and src/system/blocking*';
+  return 'native-bindings are for src/host/linux, src/backends, src/fabric/lio, src/system/blocking* and directory-lock';
 }
 
 function adapterViolation(item: Import, from: Rung, to: Rung): string | null {

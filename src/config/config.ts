@@ -1,0 +1,155 @@
+/**
+ * The configuration as the program sees it: read once, complete, frozen, each alternative with exactly what it needs.
+ * Nobody else reads the environment or the file.
+ */
+import { Failure } from '../domain/errors.ts';
+import type { FilesystemType } from '../domain/volume.ts';
+import type { SettingKey, SettingValues } from './settings.ts';
+import type { ListenAddress } from './values.ts';
+
+export interface Config {
+  readonly dataDir: string;
+  /** The admin token of the first start, readable by its owner only. */
+  readonly adminTokenFile: string;
+  readonly listen: ListenAddress;
+  readonly controllerSocket: string;
+  readonly agentSocket: string;
+  readonly store:
+    | { readonly kind: 'sqlite'; readonly file: string }
+    | { readonly kind: 'postgres'; readonly url: string };
+  readonly queue: { readonly kind: 'in-process' } | { readonly kind: 'bullmq'; readonly redisUrl: string };
+  readonly metrics: boolean;
+  readonly defaultFlowAction: 'permit' | 'deny';
+  readonly host: { readonly mode: 'auto' | 'linux' | 'simulated'; readonly name: string; readonly silenceMs: number };
+  readonly storageNode: {
+    readonly kind: 'file' | 'simulated';
+    readonly name: string;
+    readonly allocation: 'sparse' | 'full';
+    readonly reservePercent: number;
+  };
+  /** Null: none is made. */
+  readonly defaultPool: DefaultPool | null;
+  readonly tls: TlsFiles | null;
+  readonly log: LogConfig;
+  readonly reconcile: {
+    readonly recoveryMs: number;
+    readonly poolsMs: number;
+    readonly wipeMs: number;
+    readonly exportsMs: number;
+    readonly attachmentsMs: number;
+    readonly hostsMs: number;
+    readonly retentionMs: number;
+  };
+  readonly retention: { readonly operationsMs: number; readonly eventsMs: number };
+  /** Where clients connect; null: the socket of this machine's controller. */
+  readonly client: { readonly server: string | null; readonly token: string | null };
+}
+
+export interface DefaultPool {
+  readonly name: string;
+  readonly volumeSizeBytes: number;
+  readonly minFree: number;
+  readonly maxVolumes: number;
+  readonly filesystem: FilesystemType;
+}
+
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly clientCaFile: string | null;
+}
+
+export interface LogConfig {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  readonly format: 'auto' | 'json' | 'human';
+}
+
+/** Throws `invalid-configuration` where one setting needs or contradicts another. */
+export function configOf(values: SettingValues): Config {
+  const { dataDir, socketDirectory } = values;
+  return deepFreeze({
+    dataDir,
+    adminTokenFile: `${dataDir}/admin.token`,
+    listen: values.listen,
+    controllerSocket: `${socketDirectory}/controller.sock`,
+    agentSocket: `${socketDirectory}/agent.sock`,
+    store: storeOf(values),
+    queue: queueOf(values),
+    metrics: values.metrics,
+    defaultFlowAction: values.defaultFlowAction,
+    host: { mode: values['host.mode'], name: values['host.name'], silenceMs: values['host.silence'] },
+    storageNode: {
+      kind: values['storageNode.kind'],
+      name: values['storageNode.name'],
+      allocation: values['storageNode.allocation'],
+      reservePercent: values['storageNode.reservePercent'],
+    },
+    defaultPool: defaultPoolOf(values),
+    tls: tlsOf(values),
+    log: { level: values['log.level'], format: values['log.format'] },
+    reconcile: reconcileOf(values),
+    retention: { operationsMs: values['retention.operations'], eventsMs: values['retention.events'] },
+    client: { server: values.server, token: values.token },
+  });
+}
+
+function storeOf(values: SettingValues): Config['store'] {
+  if (values.store === 'sqlite') return { kind: 'sqlite', file: `${values.dataDir}/store.sqlite` };
+  return { kind: 'postgres', url: needed(values, 'postgresUrl', 'store is postgres') };
+}
+
+function queueOf(values: SettingValues): Config['queue'] {
+  if (values.queue === 'in-process') return { kind: 'in-process' };
+  return { kind: 'bullmq', redisUrl: needed(values, 'redisUrl', 'queue is bullmq') };
+}
+
+function defaultPoolOf(values: SettingValues): DefaultPool | null {
+  if (!values['defaultPool.create']) return null;
+  const [minFree, maxVolumes] = [values['defaultPool.minFree'], values['defaultPool.maxVolumes']];
+  if (minFree > maxVolumes) {
+    throw contradiction(`defaultPool.minFree (${minFree}) is above defaultPool.maxVolumes (${maxVolumes})`);
+  }
+  return {
+    name: values['defaultPool.name'],
+    volumeSizeBytes: values['defaultPool.volumeSize'],
+    minFree,
+    maxVolumes,
+    filesystem: values['defaultPool.filesystem'],
+  };
+}
+
+function tlsOf(values: SettingValues): TlsFiles | null {
+  const { 'tls.cert': cert, 'tls.key': key, 'tls.clientCa': clientCaFile } = values;
+  if (cert === null && key === null && clientCaFile === null) return null;
+  const why = 'TLS is configured';
+  return { certFile: needed(values, 'tls.cert', why), keyFile: needed(values, 'tls.key', why), clientCaFile };
+}
+
+function reconcileOf(values: SettingValues): Config['reconcile'] {
+  return {
+    recoveryMs: values['reconcile.recovery'],
+    poolsMs: values['reconcile.pools'],
+    wipeMs: values['reconcile.wipe'],
+    exportsMs: values['reconcile.exports'],
+    attachmentsMs: values['reconcile.attachments'],
+    hostsMs: values['reconcile.hosts'],
+    retentionMs: values['reconcile.retention'],
+  };
+}
+
+type OptionalText = { [K in SettingKey]: SettingValues[K] extends string | null ? K : never }[SettingKey];
+
+function needed(values: SettingValues, key: OptionalText, why: string): string {
+  const value = values[key];
+  if (value === null) throw contradiction(`${key} must be set, because ${why}`);
+  return value;
+}
+
+function contradiction(why: string): Failure {
+  return new Failure('invalid-configuration', `${why}.`);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze);
+  return value;
+}

@@ -1,0 +1,180 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { type Loaded, loadConfig } from '../../src/config/load.ts';
+import { environmentVariableOf, flagOf, settingKeys } from '../../src/config/settings.ts';
+import { Failure } from '../../src/domain/errors.ts';
+
+interface World {
+  readonly isRoot?: boolean;
+  readonly environment?: Record<string, string>;
+  readonly flags?: Record<string, string>;
+  readonly configFile?: string;
+  readonly files?: Record<string, string>;
+}
+
+function load(world: World = {}): Loaded {
+  return loadConfig({
+    surroundings: {
+      isRoot: world.isRoot ?? false,
+      home: '/home/ann',
+      hostName: 'node1',
+      environment: world.environment ?? {},
+    },
+    flags: world.flags ?? {},
+    configFile: world.configFile,
+    readFile: (path) => world.files?.[path] ?? null,
+  });
+}
+
+function sourceOf(loaded: Loaded, key: string): string | undefined {
+  return loaded.sources.find((item) => item.key === key)?.source;
+}
+
+function mistakeOf(world: World): string {
+  try {
+    load(world);
+    return 'accepted';
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'invalid-configuration') return error.message;
+    throw error;
+  }
+}
+
+test('root keeps its data and sockets where the system wants them', (t) => {
+  const { config } = load({ isRoot: true });
+  t.is(config.dataDir, '/var/lib/fc-redirect');
+  t.is(config.controllerSocket, '/run/fc-redirect/controller.sock');
+  t.is(config.agentSocket, '/run/fc-redirect/agent.sock');
+  t.deepEqual(config.listen, { host: '127.0.0.1', port: 8080 });
+});
+
+test('anybody else keeps them under the XDG data directory', (t) => {
+  t.is(load().config.dataDir, '/home/ann/.local/share/fc-redirect');
+  const { config } = load({ environment: { XDG_DATA_HOME: '/x' } });
+  t.is(config.controllerSocket, '/x/fc-redirect/controller.sock');
+});
+
+test('a flag wins over the environment, the environment over the file, the file over the default', (t) => {
+  const files = { '/d/fcr.yaml': 'listen: 127.0.0.1:1\nlog: {level: debug}\nhost:\n  name: a\n' };
+  const environment = { FCR_DATA_DIR: '/d', FCR_LISTEN: '127.0.0.1:2', FCR_HOST_NAME: 'b' };
+  const loaded = load({ files, environment, flags: { listen: '127.0.0.1:3' } });
+  t.is(loaded.config.listen.port, 3);
+  t.is(loaded.config.host.name, 'b');
+  t.is(loaded.config.log.level, 'debug');
+  t.is(loaded.config.store.kind, 'sqlite');
+  t.deepEqual(
+    ['listen', 'host.name', 'log.level', 'store'].map((key) => sourceOf(loaded, key)),
+    ['flag --listen', 'environment FCR_HOST_NAME', '/d/fcr.yaml:2', 'default'],
+  );
+});
+
+test('the file is the stated one, else the data directory’s, else the system’s', (t) => {
+  const files = { '/f.yaml': '', '/d/fcr.yaml': '', '/etc/fc-redirect/fcr.yaml': '' };
+  const inData = { FCR_DATA_DIR: '/d' };
+  t.is(load({ files, environment: { ...inData, FCR_CONFIG: '/other' }, configFile: '/f.yaml' }).file, '/f.yaml');
+  t.is(load({ files, environment: { FCR_CONFIG: '/f.yaml' } }).file, '/f.yaml');
+  t.is(load({ files, environment: inData }).file, '/d/fcr.yaml');
+  t.is(load({ files }).file, '/etc/fc-redirect/fcr.yaml');
+  t.is(load().file, null);
+  t.regex(mistakeOf({ configFile: '/gone.yaml' }), /^\/gone\.yaml: .*does not exist/);
+});
+
+test('the configuration is frozen through and through', (t) => {
+  const { config } = load();
+  t.true([config, config.listen, config.reconcile, config.defaultPool, config.storageNode].every(Object.isFrozen));
+});
+
+const refused: readonly (readonly [string, World, RegExp])[] = [
+  [
+    'a value of the environment',
+    { environment: { FCR_LISTEN: 'x' } },
+    /^listen: "x" .*environment FCR_LISTEN.*accepted: .*127\.0\.0\.1:8080/,
+  ],
+  ['a value of a flag', { flags: { store: 'mysql' } }, /^store: "mysql" .*flag --store.*accepted: sqlite, postgres/],
+  [
+    'a value of the file',
+    { files: { '/f': '\nlog:\n  level: loud' }, configFile: '/f' },
+    /^log\.level: "loud" .*\/f:3\).*accepted: trace/,
+  ],
+  [
+    'a size out of bounds',
+    { flags: { 'defaultPool.volumeSize': '1MB' } },
+    /^defaultPool\.volumeSize: "1MB".*at least 16MiB/,
+  ],
+  ['a duration without a unit', { flags: { 'reconcile.pools': '5' } }, /^reconcile\.pools: "5".*5m/],
+  ['a name that is none', { flags: { 'host.name': '-x' } }, /^host\.name: "-x".*letters, digits/],
+  [
+    'an unknown key',
+    { files: { '/f': 'lisen: 1' }, configFile: '/f' },
+    /^lisen: no such setting \(from \/f:1\); did you mean listen\?/,
+  ],
+  [
+    'an unknown nested key',
+    { files: { '/f': 'tls: {crt: /x}' }, configFile: '/f' },
+    /^tls\.crt: .*did you mean tls\.cert\?/,
+  ],
+  [
+    'a map where a value belongs',
+    { files: { '/f': 'listen: {host: a}' }, configFile: '/f' },
+    /^listen: no such setting/,
+  ],
+  [
+    'an unknown variable',
+    { environment: { FCR_LISTN: 'x' } },
+    /^FCR_LISTN: no such setting .*did you mean FCR_LISTEN\?/,
+  ],
+  [
+    'a key that is stated twice',
+    { files: { '/f': 'store: sqlite\nstore: sqlite' }, configFile: '/f' },
+    /^\/f: .*unique/,
+  ],
+  ['a file that is a list', { files: { '/f': '- a' }, configFile: '/f' }, /key: value/],
+  ['PostgreSQL without a URL', { flags: { store: 'postgres' } }, /postgresUrl must be set/],
+  ['BullMQ without a URL', { flags: { queue: 'bullmq' } }, /redisUrl must be set/],
+  ['half of TLS', { flags: { 'tls.cert': '/c' } }, /tls\.key must be set/],
+  [
+    'a pool whose minimum is above its maximum',
+    { flags: { 'defaultPool.minFree': '9', 'defaultPool.maxVolumes': '8' } },
+    /minFree \(9\) is above/,
+  ],
+];
+for (const [what, world, pattern] of refused) {
+  test(`${what} is refused with key, source and what is accepted`, (t) => {
+    t.regex(mistakeOf(world), pattern);
+  });
+}
+
+test('all mistakes are told at once', (t) => {
+  t.is(mistakeOf({ flags: { store: 'x', queue: 'y' }, environment: { FCR_NONE: '1' } }).split('\n').length, 3);
+});
+
+test('variables of the test run and of other programs are left alone', (t) => {
+  t.is(mistakeOf({ environment: { FCR_TEST_SKIP: 'kernel', PATH: '/bin', FCRX: '1' } }), 'accepted');
+});
+
+test('secrets are masked wherever they are shown', (t) => {
+  const flags = { postgresUrl: 'postgres://u:hunter2@db/fcr?sslpassword=hunter2', store: 'postgres', token: 'hunter2' };
+  const loaded = load({ flags });
+  t.false(JSON.stringify(loaded.sources).includes('hunter2'));
+  t.deepEqual(loaded.config.store, { kind: 'postgres', url: flags.postgresUrl });
+  t.false(mistakeOf({ flags: { postgresUrl: 'hunter2' } }).includes('hunter2'));
+});
+
+test('no two settings share a variable or a flag', (t) => {
+  t.is(new Set(settingKeys.map(environmentVariableOf)).size, settingKeys.length);
+  t.is(new Set(settingKeys.map(flagOf)).size, settingKeys.length);
+  t.is(environmentVariableOf('defaultPool.minFree'), 'FCR_DEFAULT_POOL_MIN_FREE');
+  t.is(flagOf('tls.clientCa'), '--tls-client-ca');
+});
+
+test('every default is acceptable to its own setting', (t) => {
+  const { sources } = load({ isRoot: true });
+  const flags = Object.fromEntries(sources.filter(({ value }) => value !== '').map(({ key, value }) => [key, value]));
+  t.is(mistakeOf({ flags }), 'accepted');
+});
+
+test('whatever the file holds, the answer is a configuration or a told mistake', (t) => {
+  t.notThrows(() =>
+    fc.assert(fc.property(fc.string(), (text) => mistakeOf({ files: { '/f': text }, configFile: '/f' }) !== '')),
+  );
+});
