@@ -24,7 +24,7 @@ const statements = (clustered: string): readonly string[] => [
     state text NOT NULL, version bigint NOT NULL, created_at bigint NOT NULL, blocked_reason text,
     provisioning bigint NOT NULL DEFAULT 0, free bigint NOT NULL DEFAULT 0, allocated bigint NOT NULL DEFAULT 0,
     wiping bigint NOT NULL DEFAULT 0, failed bigint NOT NULL DEFAULT 0, retired bigint NOT NULL DEFAULT 0,
-    hits bigint NOT NULL DEFAULT 0, misses bigint NOT NULL DEFAULT 0,
+    hits bigint NOT NULL DEFAULT 0, misses bigint NOT NULL DEFAULT 0, deleting bigint NOT NULL DEFAULT 0,
     CHECK (provisioning >= 0 AND free >= 0 AND allocated >= 0 AND wiping >= 0 AND failed >= 0 AND retired >= 0)
   )${clustered}`,
 
@@ -50,7 +50,8 @@ const statements = (clustered: string): readonly string[] => [
     held_by text, pending_operation text, effect text, lease_until bigint NOT NULL, problem text, proof text,
     changed_at_commit bigint NOT NULL, created_at bigint NOT NULL, version bigint NOT NULL
   )${clustered}`,
-  `CREATE UNIQUE INDEX attachments_writer ON attachments (volume_id) WHERE access_mode = 'single-writer'`,
+  `CREATE UNIQUE INDEX attachments_writer ON attachments (volume_id)
+    WHERE access_mode = 'single-writer' AND state <> 'quarantined'`,
   'CREATE UNIQUE INDEX attachments_volume_host ON attachments (volume_id, host)',
   'CREATE INDEX attachments_host ON attachments (host, id)',
   `CREATE INDEX attachments_work ON attachments (state, id) WHERE state IN ('exporting', 'detaching', 'quarantined')`,
@@ -102,8 +103,11 @@ const statements = (clustered: string): readonly string[] => [
   )`,
   'CREATE UNIQUE INDEX batches_id ON batches (id)',
   `CREATE INDEX batches_ready ON batches (seq) WHERE ready = 1`,
+  `CREATE INDEX batches_ended ON batches (ended_at, seq) WHERE state = 'ended'`,
   `CREATE INDEX batches_open ON batches (seq) WHERE state <> 'ended'`,
   'CREATE TABLE blocks (blocker text NOT NULL, batch_seq bigint NOT NULL, PRIMARY KEY (blocker, batch_seq))',
+  'CREATE TABLE waits (operation text NOT NULL, key text NOT NULL, batch_seq bigint NOT NULL, PRIMARY KEY (operation, key))',
+  'CREATE INDEX waits_key ON waits (key, batch_seq)',
 
   // position = seq of the batch * 1000 + index: appended in order, and found from the operation's id by its batch.
   `CREATE TABLE operations (

@@ -14,6 +14,7 @@ export interface Schema {
   qos_policies: { name: string; id: string; limits: string; version: number; created_at: number };
   batches: BatchTable;
   blocks: { blocker: string; batch_seq: number };
+  waits: { operation: string; key: string; batch_seq: number };
   operations: OperationTable;
   idempotency: {
     principal: string;
@@ -48,6 +49,8 @@ export interface PoolTable {
   retired: number;
   hits: number;
   misses: number;
+  /** 1: it is being removed, which ends when its last volume is gone. */
+  deleting: number;
 }
 
 export interface VolumeTable {
