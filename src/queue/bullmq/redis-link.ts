@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Redis, type RedisOptions } from 'ioredis';
+import { type CommonRedisOptions, Redis } from 'ioredis';
 import { limits } from '../../config/limits.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
@@ -31,6 +31,7 @@ export class RedisLink {
   #down: string | null = 'Redis has not been reached yet';
   #policy: string | null = null;
   #probedBefore = false;
+  #closed = false;
 
   constructor(options: RedisLinkOptions) {
     this.#options = options;
@@ -71,6 +72,7 @@ export class RedisLink {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     clearInterval(this.#timer);
     await this.#probe.stop();
     for (const client of this.#clients) client.disconnect();
@@ -103,17 +105,18 @@ export class RedisLink {
     const reason = error instanceof Error ? error.message : String(error);
     const wasUp = this.#down === null;
     this.#down = `Redis does not take messages: ${reason}`;
-    if (wasUp) this.#options.observer.errored('redis', error);
+    if (wasUp && !this.#closed) this.#options.observer.errored('redis', error);
   }
 
-  #open(options: RedisOptions): Redis {
-    const all: RedisOptions = {
+  #open(options: CommonRedisOptions): Redis {
+    const all: CommonRedisOptions & { replyMapping: 'legacy' } = {
       connectTimeout: limits.queueConnectTimeoutMs,
       keepAlive: limits.queueRepairEveryMs,
       retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), limits.queueReconnectMaxMs),
       // A replica that was promoted over our head: its successor is found by connecting again.
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
       ...options,
+      replyMapping: 'legacy',
     };
     const path = /^unix:(?:\/\/)?(\/.*)$/.exec(this.#options.url)?.[1];
     const client = path === undefined ? new Redis(this.#options.url, all) : new Redis({ ...all, path });
@@ -134,7 +137,7 @@ export class RedisLink {
   }
 
   #failedQuietly(error: unknown): void {
-    if (this.#down === null) this.#options.observer.errored('redis', error);
+    if (this.#down === null && !this.#closed) this.#options.observer.errored('redis', error);
   }
 }
 

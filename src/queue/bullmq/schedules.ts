@@ -54,7 +54,6 @@ export class Schedules {
     const guarded = new CoalescedRun(run, (error) => this.#options.observer.errored(name, error));
     this.#schedules.set(name, { everyMs, run: guarded });
     this.#worker ??= this.#startWorker();
-    this.#worker.concurrency = this.#schedules.size;
     await previous?.run.stop();
     await this.#upsert.request();
   }
@@ -92,7 +91,8 @@ export class Schedules {
     const worker = new Worker(queueName, (job) => this.#process(job), {
       connection: link.openPatient(),
       prefix,
-      skipVersionCheck: true,
+      // Raised later it would only be heeded once a run has ended.
+      concurrency: limits.queueSchedulesAtOnce,
       lockDuration: lockMs,
       stalledInterval: lockMs / 2,
       maxStalledCount,

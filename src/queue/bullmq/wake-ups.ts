@@ -64,7 +64,6 @@ export class WakeUps {
     this.#worker = new Worker(queueName, (job) => this.#process(job), {
       connection: link.openPatient(),
       prefix,
-      skipVersionCheck: true,
       concurrency: 1,
       lockDuration: lockMs,
       stalledInterval: lockMs / 2,
