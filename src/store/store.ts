@@ -52,6 +52,33 @@ export interface JournalStore {
   operationGet(id: string): Promise<Operation | null>;
   operationList(filter: OperationFilter, page: PageRequest): Promise<Page<Operation>>;
   backlog(): Promise<Backlog>;
+  /**
+   * Takes an idempotency key for a request whose effect is not an operation (POST of a pool, a token ...), before the
+   * effect. The same key with an equal body hash again: `first` false, and the answer once there is one; with another
+   * hash `idempotency-key-reused`. Keys age out as those of batches do.
+   */
+  idempotencyBegin(request: IdempotentRequest): Promise<IdempotencyBegun>;
+  /** Remembers the answer of a key that was taken; the first answer stays. */
+  idempotencyEnd(request: IdempotentRequest, answer: RememberedAnswer): Promise<void>;
+}
+
+export interface IdempotentRequest {
+  /** Id of who asks. */
+  readonly principal: string;
+  readonly route: string;
+  readonly key: string;
+  readonly bodyHash: string;
+}
+
+export interface RememberedAnswer {
+  readonly status: number;
+  /** JSON text. */
+  readonly body: string;
+}
+
+export interface IdempotencyBegun {
+  readonly first: boolean;
+  readonly answer: RememberedAnswer | null;
 }
 
 export interface NewBatch {
