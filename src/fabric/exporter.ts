@@ -8,4 +8,5 @@ export interface Exporter {
   export(request: ExportRequest, location: string): Promise<EffectResult<null>>;
   unexport(request: UnexportRequest): Promise<EffectResult<null>>;
   inventory(): Promise<readonly ExportFound[]>;
+  close(): Promise<void>;
 }
