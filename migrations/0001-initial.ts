@@ -104,7 +104,7 @@ const statements = (clustered: string): readonly string[] => [
   'CREATE UNIQUE INDEX batches_id ON batches (id)',
   `CREATE INDEX batches_ready ON batches (seq) WHERE ready = 1`,
   `CREATE INDEX batches_ended ON batches (ended_at, seq) WHERE state = 'ended'`,
-  `CREATE INDEX batches_open ON batches (seq) WHERE state <> 'ended'`,
+  `CREATE INDEX batches_open ON batches (seq, operation_count) WHERE state <> 'ended'`,
   'CREATE TABLE blocks (blocker text NOT NULL, batch_seq bigint NOT NULL, PRIMARY KEY (blocker, batch_seq))',
   'CREATE TABLE waits (operation text NOT NULL, key text NOT NULL, batch_seq bigint NOT NULL, PRIMARY KEY (operation, key))',
   'CREATE INDEX waits_key ON waits (key, batch_seq)',

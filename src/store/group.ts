@@ -2,6 +2,7 @@ import type { AccessMode, AttachmentState, HostSide, Path } from '../domain/atta
 import type { Problem } from '../domain/errors.ts';
 import type { Event } from '../domain/event.ts';
 import type { FlowAction, FlowPolicyState } from '../domain/flow-policy.ts';
+import type { FlowDefault } from '../domain/flow-resolution.ts';
 import type { Port } from '../domain/host.ts';
 import type { Atomicity, BatchState, Decision, OperationOutcome, OperationSpec } from '../domain/operation.ts';
 import type { PoolState } from '../domain/pool.ts';
@@ -32,7 +33,7 @@ export interface PlanContext {
   readonly commit: number;
   readonly now: number;
   readonly effectLeaseMs: number;
-  readonly storageNodeDefault: string | null;
+  readonly defaultFlowAction: FlowDefault;
 }
 
 export interface PendingBatch {
@@ -62,7 +63,6 @@ export interface References {
   readonly flowPolicies: ReadonlySet<string>;
   readonly flowKeys: readonly FlowKey[];
   readonly qosPolicies: ReadonlySet<string>;
-  readonly namespaces: ReadonlySet<string>;
   /** Whether pools (for creates) and storage nodes with their ports (for attaches) are needed. */
   readonly pools: boolean;
   readonly storageNodes: boolean;
@@ -80,6 +80,8 @@ export interface FlowKey {
 export interface Needs {
   readonly freeVolumes: ReadonlyMap<string, number>;
   readonly luns: readonly LunNeed[];
+  /** Every flow policy that could decide one of the attaches. */
+  readonly flowKeys: readonly FlowKey[];
 }
 
 export interface LunNeed {
@@ -98,6 +100,17 @@ export interface Picture {
   readonly flowPolicies: readonly FlowPolicyRow[];
   readonly qosPolicies: ReadonlySet<string>;
   readonly luns: readonly LunFound[];
+  readonly waits: readonly Wait[];
+}
+
+/**
+ * An operation that has not begun because it waits for another one keeps its place in the order of each resource that
+ * it touches: later operations on the key wait for it.
+ */
+export interface Wait {
+  readonly key: string;
+  readonly operation: string;
+  readonly batchSeq: number;
 }
 
 export interface LunFound {
@@ -223,7 +236,8 @@ export interface GroupPlan {
   readonly batches: readonly BatchChange[];
   /** blocker (operation or batch id) -> batch that waits for it. */
   readonly blocks: readonly { readonly blocker: string; readonly batchSeq: number }[];
-  /** Operations and batches whose end wakes those that wait for them. */
+  readonly waits: readonly Wait[];
+  /** Operations and batches whose end wakes those that wait for them, and whose own waits are over. */
   readonly unblocked: readonly string[];
   readonly effects: readonly Effect[];
   readonly events: readonly Omit<Event, 'cursor' | 'at'>[];

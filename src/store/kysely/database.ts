@@ -52,7 +52,7 @@ export class Database {
 
   async change<T>(work: (tx: Change) => Promise<T>): Promise<T> {
     return this.#transaction(async (db) => {
-      const tx = new Change(db, this.engine, await nextCommit(db));
+      const tx = new Change(db, this.engine, await nextCommit(db, this.engine));
       const answer = await work(tx);
       await tx.finish();
       return answer;
@@ -105,12 +105,15 @@ export class Change {
   readonly engine: SqlEngine;
   /** This commit's number: the generation of whatever it issues, and the cursor of its events. */
   readonly commit: number;
+  /** The database's time at its beginning, ms since the epoch. */
+  readonly now: number;
   readonly #events: Omit<Event, 'cursor' | 'at'>[] = [];
 
-  constructor(db: Kysely<Schema>, engine: SqlEngine, commit: number) {
+  constructor(db: Kysely<Schema>, engine: SqlEngine, { value, now }: { value: number; now: number }) {
     this.db = db;
     this.engine = engine;
-    this.commit = commit;
+    this.commit = value;
+    this.now = now;
   }
 
   tell(event: Omit<Event, 'cursor' | 'at'>): void {
@@ -127,12 +130,12 @@ export class Change {
 
 const attemptsMax = 5;
 
-async function nextCommit(db: Kysely<Schema>): Promise<number> {
-  const { rows } = await sql<{ value: number }>`
-    UPDATE sequences SET value = value + 1 WHERE name = 'commit' RETURNING value`.execute(db);
+async function nextCommit(db: Kysely<Schema>, engine: SqlEngine): Promise<{ value: number; now: number }> {
+  const { rows } = await sql<{ value: number; now: number }>`
+    UPDATE sequences SET value = value + 1 WHERE name = 'commit' RETURNING value, ${engine.now} AS now`.execute(db);
   const row = rows[0];
   assert(row !== undefined, 'store-no-commit-sequence');
-  return Number(row.value);
+  return row;
 }
 
 function codeOf(error: unknown): string {

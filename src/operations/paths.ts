@@ -1,0 +1,71 @@
+import type { Path } from '../domain/attachment.ts';
+import { resolveFlow } from '../domain/flow-resolution.ts';
+import type { Port } from '../domain/host.ts';
+import type { FlowKey, HostRow, StorageNodeRow } from '../store/group.ts';
+import { flowPolicyView } from '../store/views.ts';
+import type { Model } from './model.ts';
+
+export type Pair = Omit<Path, 'lun'>;
+
+/** Every pair of online ports on a common fabric. */
+export function pairsOf(host: HostRow, node: StorageNodeRow): Pair[] {
+  const pairs: Pair[] = [];
+  for (const initiator of online(host.ports)) {
+    for (const target of online(node.ports)) {
+      if (initiator.fabric === target.fabric) pairs.push({ initiatorWwpn: initiator.wwpn, targetWwpn: target.wwpn });
+    }
+  }
+  return pairs;
+}
+
+/** The flow policies that could decide a pair, most exact first. */
+export function keysFor({ initiatorWwpn, targetWwpn }: Pair, namespace: string | null): FlowKey[] {
+  const key = (initiator_wwpn: string, target_wwpn: string, ns: string): FlowKey => ({
+    initiator_wwpn,
+    target_wwpn,
+    namespace: ns,
+  });
+  const namespaces = namespace === null ? [''] : [namespace, ''];
+  return namespaces.flatMap((ns) => [
+    key(initiatorWwpn, targetWwpn, ns),
+    key(initiatorWwpn, '', ns),
+    key('', targetWwpn, ns),
+    key('', '', ns),
+  ]);
+}
+
+export interface Resolution {
+  readonly pairs: readonly Pair[];
+  /** Why each dropped pair was dropped. */
+  readonly dropped: readonly string[];
+}
+
+/** Decides each pair by the policies: `deny` drops it, `redirect` replaces its target by another port of the node. */
+export function resolvePairs(model: Model, host: HostRow, node: StorageNodeRow, namespace: string | null): Resolution {
+  const kept = new Map<string, Pair>();
+  const dropped: string[] = [];
+  const targets = new Set(online(node.ports).map(({ wwpn }) => wwpn));
+  for (const pair of pairsOf(host, node)) {
+    const decision = resolveFlow(
+      { ...pair, namespace },
+      policiesFor(model, pair, namespace),
+      model.context.defaultFlowAction,
+    );
+    const target = decision.targetWwpn;
+    if (target === null) dropped.push(decision.why);
+    else if (!targets.has(target)) dropped.push(`${decision.why} Port ${target} does not reach the volume.`);
+    else kept.set(`${pair.initiatorWwpn}|${target}`, { initiatorWwpn: pair.initiatorWwpn, targetWwpn: target });
+  }
+  return { pairs: [...kept.values()], dropped };
+}
+
+function policiesFor(model: Model, pair: Pair, namespace: string | null) {
+  return keysFor(pair, namespace).flatMap((key) => {
+    const row = model.flowPolicy(key.initiator_wwpn, key.target_wwpn, key.namespace);
+    return row === null || row.state === 'removing' ? [] : [flowPolicyView(row)];
+  });
+}
+
+function online(ports: readonly Port[]): Port[] {
+  return ports.filter(({ state }) => state === 'online');
+}

@@ -1,0 +1,242 @@
+import { newId, newSerial, wwidOf } from '../domain/ids.ts';
+import type { OperationParams } from '../domain/operation.ts';
+import type { Labels } from '../domain/volume.ts';
+import type { Picture, PoolRow, VolumeRow } from '../store/group.ts';
+import {
+  blockerOf,
+  doneMarks,
+  failed,
+  finished,
+  type OperationContext,
+  type OperationDefinition,
+  running,
+  succeeded,
+} from './definition.ts';
+import type { Model, Step } from './model.ts';
+
+type Params = OperationParams['volume.create'];
+
+/**
+ * Gives a name to a free volume of a pool, or, when the pool is empty or nothing is large enough, has one made
+ * (`provision`). Creating again with equal fields answers the volume that is there.
+ */
+export const volumeCreate: OperationDefinition<'volume.create'> = {
+  type: 'volume.create',
+  deferred: false,
+
+  references(params, collect) {
+    collect.volumes.add(params.name);
+    collect.pools = true;
+    collect.storageNodes = true;
+    if (params.qosPolicy !== undefined) collect.qosPolicies.add(params.qosPolicy);
+  },
+
+  needs(params, picture, collect) {
+    for (const pool of candidates(params, picture.pools)) {
+      const wanted = (collect.freeVolumes.get(pool.name) ?? 0) + 1;
+      collect.freeVolumes.set(pool.name, wanted);
+      if (wanted <= pool.free + room(pool, (count) => pool[count])) return;
+    }
+  },
+
+  keys: (params, model) => {
+    const row = model.volume(params.name);
+    return row === null ? [`volume-name:${params.name}`] : [`volume-name:${params.name}`, `volume:${row.id}`];
+  },
+
+  plan(model, operation, params) {
+    const existing = model.volume(params.name);
+    if (existing?.pendingOperation === operation.id) return goOn(model, operation, existing);
+    if (existing !== null) return blockerOf(existing, operation) ?? answerExisting(existing, params);
+    if (params.qosPolicy !== undefined && !model.qosPolicies.has(params.qosPolicy)) {
+      return failed('qos-policy-not-found', `There is no QoS policy "${params.qosPolicy}".`, { field: 'qosPolicy' });
+    }
+    return begin(model, operation, params);
+  },
+};
+
+function begin(model: Model, operation: OperationContext, params: Params): Step {
+  const pools = [...model.pools.values()];
+  const named = params.pool === undefined ? null : model.pools.get(params.pool);
+  if (named === undefined) return failed('pool-not-found', `There is no pool "${params.pool}".`, { field: 'pool' });
+  const problem = named === null ? null : unusable(named, params);
+  if (problem !== null) return problem;
+  const pool = candidates(params, pools);
+  for (const candidate of pool) {
+    const step = fromPool(model, operation, params, candidate) ?? onDemandFromPool(model, operation, params, candidate);
+    if (step !== null) return step;
+  }
+  if (pool.length > 0) return exhausted(pool);
+  return withoutPool(model, operation, params);
+}
+
+function unusable(pool: PoolRow, params: Params): Step | null {
+  if (pool.state === 'draining')
+    return failed('pool-draining', `Pool "${pool.name}" is being drained.`, { field: 'pool' });
+  if (params.sizeBytes === undefined || params.sizeBytes <= pool.volumeSizeBytes) return null;
+  return failed(
+    'no-pool-fits',
+    `sizeBytes ${params.sizeBytes} is larger than the volumes of pool "${pool.name}" (${pool.volumeSizeBytes} bytes); name a larger pool or none.`,
+    { field: 'sizeBytes' },
+  );
+}
+
+/** The pools that may serve the request, best first: the named one, or by size; `default` first when no size is stated. */
+export function candidates(params: Params, pools: Picture['pools']): PoolRow[] {
+  if (params.pool !== undefined) return pools.filter((pool) => pool.name === params.pool);
+  const size = params.sizeBytes ?? 0;
+  const usable = pools.filter((pool) => pool.state === 'active' && pool.volumeSizeBytes >= size);
+  const rank = (pool: PoolRow) =>
+    params.sizeBytes === undefined && pool.name === 'default' ? -1 : pool.volumeSizeBytes;
+  return usable.sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
+}
+
+const counted = ['provisioning', 'free', 'allocated', 'wiping', 'failed'] as const;
+
+function room(pool: PoolRow, count: (name: (typeof counted)[number]) => number): number {
+  return pool.maxVolumes - counted.reduce((sum, name) => sum + count(name), 0);
+}
+
+function fromPool(model: Model, operation: OperationContext, params: Params, pool: PoolRow): Step | null {
+  const free = model.takeFree(pool.name);
+  if (free === null) return null;
+  const { commit, now } = model.context;
+  const row = model.putVolume({
+    ...free,
+    ...ownership(params),
+    state: 'allocated',
+    generation: commit,
+    allocatedAt: now,
+    ...doneMarks(operation),
+  });
+  model.addCount(pool.name, 'hits', 1);
+  model.tell('volume', row.id, row.name, 'allocated');
+  return finished(operation, { kind: 'volume', id: row.id });
+}
+
+function onDemandFromPool(model: Model, operation: OperationContext, params: Params, pool: PoolRow): Step | null {
+  if (pool.blockedReason !== null) return null;
+  if (room(pool, (name) => model.poolCount(pool, name)) <= 0) return null;
+  model.addCount(pool.name, 'misses', 1);
+  return provision(model, operation, params, {
+    pool: pool.name,
+    storageNode: pool.storageNode,
+    backend: pool.backend,
+    sizeBytes: pool.volumeSizeBytes,
+    filesystem: pool.filesystem,
+  });
+}
+
+function withoutPool(model: Model, operation: OperationContext, params: Params): Step {
+  const node = [...model.storageNodes.values()].find(({ backends }) => backends.length > 0);
+  const backend = node?.backends[0];
+  if (params.sizeBytes === undefined || node === undefined || backend === undefined) {
+    return failed('no-pool-fits', 'There is no pool to take a volume from; create a pool, or state sizeBytes.', {
+      field: 'pool',
+    });
+  }
+  return provision(model, operation, params, {
+    pool: null,
+    storageNode: node.name,
+    backend,
+    sizeBytes: params.sizeBytes,
+    filesystem: 'ext4',
+  });
+}
+
+function provision(
+  model: Model,
+  operation: OperationContext,
+  params: Params,
+  place: Pick<VolumeRow, 'pool' | 'storageNode' | 'backend' | 'sizeBytes' | 'filesystem'>,
+): Step {
+  const { commit, now, effectLeaseMs } = model.context;
+  const serial = newSerial();
+  const row: VolumeRow = {
+    ...place,
+    ...ownership(params),
+    id: newId('vol', now),
+    state: 'provisioning',
+    generation: commit,
+    mediaGeneration: commit,
+    serial,
+    wwid: wwidOf(serial),
+    formatted: false,
+    epoch: 0,
+    writer: null,
+    readers: 0,
+    heldBy: null,
+    pendingOperation: operation.id,
+    effect: 'issued',
+    leaseUntil: now + effectLeaseMs,
+    failureReason: null,
+    createdAt: now,
+    allocatedAt: now,
+    version: 0,
+  };
+  issueProvision(model, model.putVolume(row), operation.id);
+  return running;
+}
+
+function issueProvision(model: Model, row: VolumeRow, operation: string): void {
+  const { id: volumeId, storageNode, backend, generation, mediaGeneration, sizeBytes, filesystem } = row;
+  const request = { volumeId, backend, generation, mediaGeneration, sizeBytes, filesystem };
+  model.effects.push({ operation, storageNode, kind: 'provision', request });
+}
+
+export function issueDestroy(model: Model, row: VolumeRow, operation: string): void {
+  const { id: volumeId, storageNode, backend, generation } = row;
+  model.effects.push({ operation, storageNode, kind: 'destroy', request: { volumeId, backend, generation } });
+}
+
+/** The lease of an effect has run out: it is issued again under a higher generation, which shuts the old call out. */
+function goOn(model: Model, operation: OperationContext, row: VolumeRow): Step {
+  if (row.effect === 'done') return { kind: 'undecided' };
+  const { commit, now, effectLeaseMs } = model.context;
+  if (row.leaseUntil > now) return running;
+  const again = model.putVolume({ ...row, generation: commit, leaseUntil: now + effectLeaseMs });
+  if (row.effect === 'undo') issueDestroy(model, again, operation.id);
+  else issueProvision(model, again, operation.id);
+  return running;
+}
+
+function ownership(params: Params): { name: string; qosPolicy: string | null; labels: Labels } {
+  return { name: params.name, qosPolicy: params.qosPolicy ?? null, labels: params.labels ?? {} };
+}
+
+function answerExisting(row: VolumeRow, params: Params): Step {
+  const field = differingField(row, params);
+  if (row.state === 'failed') {
+    return failed(
+      'volume-not-ready',
+      `Volume "${params.name}" is quarantined: ${row.failureReason ?? 'unknown reason'}.`,
+      { field: 'name' },
+    );
+  }
+  if (field === null) return succeeded({ kind: 'volume', id: row.id }, true);
+  return failed('name-taken', `A volume "${params.name}" exists already, with another ${field}.`, {
+    field,
+    related: { volume: row.id },
+  });
+}
+
+function differingField(row: VolumeRow, params: Params): string | null {
+  if (params.pool !== undefined && params.pool !== row.pool) return 'pool';
+  if (params.sizeBytes !== undefined && params.sizeBytes > row.sizeBytes) return 'sizeBytes';
+  if (params.qosPolicy !== undefined && params.qosPolicy !== row.qosPolicy) return 'qosPolicy';
+  if (params.labels !== undefined && !sameLabels(params.labels, row.labels)) return 'labels';
+  return null;
+}
+
+function sameLabels(a: Labels, b: Labels): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+function exhausted(pools: readonly PoolRow[]): Step {
+  const pool = pools[0];
+  const names = pools.map(({ name }) => `"${name}"`).join(', ');
+  const why =
+    pool?.blockedReason ?? `all ${pool?.maxVolumes ?? 0} volumes are in use; raise maxVolumes or delete volumes`;
+  return failed('pool-exhausted', `No volume is left in pool ${names}: ${why}.`, { field: 'pool' });
+}

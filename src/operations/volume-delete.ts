@@ -1,0 +1,86 @@
+import type { VolumeRow } from '../store/group.ts';
+import { blockerOf, failed, type OperationContext, type OperationDefinition, succeeded } from './definition.ts';
+import type { Model, Step } from './model.ts';
+
+/**
+ * Takes the name and the owner from a volume: from this commit on the name is free and the bytes wait for the wipe
+ * (or, without a pool, for destruction), which the maintenance does.
+ */
+export const volumeDelete: OperationDefinition<'volume.delete'> = {
+  type: 'volume.delete',
+  deferred: true,
+
+  references(params, collect) {
+    collect.volumes.add(params.volume);
+  },
+
+  keys: (params, model) => volumeKeys(params.volume, model),
+
+  plan(model, operation, params) {
+    const row = model.volume(params.volume);
+    const refusal = refuse(model, operation, params.volume, row);
+    if (refusal !== null || row === null) return refusal ?? notFound(params.volume);
+    const wiping = model.putVolume({
+      ...row,
+      name: null,
+      state: 'wiping',
+      generation: model.context.commit,
+      qosPolicy: null,
+      labels: {},
+      heldBy: null,
+      pendingOperation: null,
+      effect: null,
+      leaseUntil: 0,
+      allocatedAt: null,
+    });
+    model.tell('volume', wiping.id, row.name, 'wiping');
+    return succeeded(null);
+  },
+
+  check(model, operation, params) {
+    const row = model.volume(params.volume);
+    const refusal = refuse(model, operation, params.volume, row);
+    if (refusal !== null || row === null) return refusal ?? notFound(params.volume);
+    model.putVolume(row);
+    return null;
+  },
+};
+
+function refuse(model: Model, operation: OperationContext, name: string, row: VolumeRow | null): Step | null {
+  if (row === null || row.state === 'wiping' || row.state === 'retired') return notFound(name);
+  const blocker = blockerOf(row, operation);
+  if (blocker !== null) return blocker;
+  if (row.writer !== null || row.readers > 0) return inUse(model, row);
+  if (row.state === 'allocated') return null;
+  return failed(
+    'volume-not-ready',
+    `Volume "${name}" is ${row.state}${row.failureReason === null ? '' : `: ${row.failureReason}`}.`,
+    {
+      related: { volume: row.id, state: row.state },
+    },
+  );
+}
+
+/** Refuses because of an attachment, and says whose. */
+export function inUse(model: Model, row: VolumeRow): Step {
+  const holders = model.attachmentsOfVolume(row.id);
+  const holder = holders[0];
+  const names = holders.map(({ host }) => `"${host}"`).join(', ');
+  return failed(
+    'volume-in-use',
+    `Volume "${row.name ?? row.id}" is attached to host ${names}; detach it there first.`,
+    {
+      related: { volume: row.id, ...(holder === undefined ? {} : { host: holder.host, attachment: holder.id }) },
+    },
+  );
+}
+
+export function notFound(name: string): Step {
+  return failed('volume-not-found', `There is no volume "${name}".`, { field: 'volume' });
+}
+
+export function volumeKeys(nameOrId: string, model: Model): string[] {
+  const row = model.volume(nameOrId);
+  if (row === null) return [`volume-name:${nameOrId}`];
+  return row.name === null ? [`volume:${row.id}`] : [`volume:${row.id}`, `volume-name:${row.name}`];
+}

@@ -1,0 +1,88 @@
+import type { OperationParams } from '../domain/operation.ts';
+import type { AttachmentRow } from '../store/group.ts';
+import {
+  blockerOf,
+  failed,
+  type OperationContext,
+  type OperationDefinition,
+  running,
+  waitsForHost,
+} from './definition.ts';
+import type { Model, Step } from './model.ts';
+import { issueUnexport, reissue } from './volume-attach.ts';
+
+type Params = OperationParams['volume.detach'];
+
+/**
+ * Takes a volume from a host. Where the host has (or may have) the device, it first has to prove that the device is
+ * gone; then the export is removed, and only then the LUN number is free.
+ */
+export const volumeDetach: OperationDefinition<'volume.detach'> = {
+  type: 'volume.detach',
+  deferred: true,
+
+  references(params, collect) {
+    collect.attachments.add(params.attachment);
+    collect.storageNodes = true;
+  },
+
+  keys: (params, model) => {
+    const row = model.attachments.get(params.attachment);
+    return row === null ? [`attachment:${params.attachment}`] : [`attachment:${row.id}`, `volume:${row.volumeId}`];
+  },
+
+  plan(model, operation, params) {
+    const row = model.attachments.get(params.attachment);
+    if (row === null) return notFound(params);
+    if (row.pendingOperation === operation.id) return goOn(model, operation, row);
+    const refusal = blockerOf(row, operation) ?? refuseForce(model, row, params);
+    if (refusal !== null) return refusal;
+    return begin(model, operation, row, params);
+  },
+
+  check(model, operation, params) {
+    const row = model.attachments.get(params.attachment);
+    if (row === null) return notFound(params);
+    const refusal = blockerOf(row, operation) ?? refuseForce(model, row, params);
+    if (refusal !== null) return refusal;
+    model.putAttachment(row);
+    return null;
+  },
+};
+
+function begin(model: Model, operation: OperationContext, row: AttachmentRow, params: Params): Step {
+  const detaching = { state: 'detaching', pendingOperation: operation.id, heldBy: null } as const;
+  model.tell('attachment', row.id, null, 'detaching');
+  if (hostHasLetGo(row) || params.force === true) {
+    issueUnexport(model, reissue(model, row, { ...detaching, effect: 'issued' }), operation.id);
+    return running;
+  }
+  model.putAttachment({ ...row, ...detaching, effect: null, leaseUntil: 0 });
+  return waitsForHost;
+}
+
+function goOn(model: Model, operation: OperationContext, row: AttachmentRow): Step {
+  if (row.leaseUntil > model.context.now) return running;
+  if (row.effect !== 'issued' && !hostHasLetGo(row)) return waitsForHost;
+  issueUnexport(model, reissue(model, row, { effect: 'issued' }), operation.id);
+  return running;
+}
+
+/** The host never claimed the attachment, so no device can exist, or it has proved that the device is gone. */
+export function hostHasLetGo(row: AttachmentRow): boolean {
+  return row.hostSide === 'none' || row.hostSide === 'gone';
+}
+
+function refuseForce(model: Model, row: AttachmentRow, params: Params): Step | null {
+  if (params.force !== true || hostHasLetGo(row) || model.storageNodes.get(row.storageNode)?.canFence === true)
+    return null;
+  return failed(
+    'cannot-fence',
+    `Storage node "${row.storageNode}" cannot cut host "${row.host}" off by itself: the host has to confirm that the device is gone.`,
+    { related: { host: row.host, attachment: row.id } },
+  );
+}
+
+function notFound(params: Params): Step {
+  return failed('attachment-not-found', `There is no attachment "${params.attachment}".`, { field: 'attachment' });
+}

@@ -1,0 +1,215 @@
+import { type Kysely, sql } from 'kysely';
+import { isId } from '../../domain/ids.ts';
+import type {
+  AttachmentRow,
+  FlowKey,
+  FlowPolicyRow,
+  HostRow,
+  LunFound,
+  LunNeed,
+  Needs,
+  Picture,
+  PoolRow,
+  References,
+  StorageNodeRow,
+  VolumeRow,
+  Wait,
+} from '../group.ts';
+import type { SqlEngine } from './engine.ts';
+import { attachmentRow, flowPolicyRow, hostRow, poolRow, storageNodeRow, volumeRow } from './rows.ts';
+import type {
+  AttachmentTable,
+  FlowPolicyTable,
+  HostTable,
+  PoolTable,
+  PortTable,
+  Schema,
+  StorageNodeTable,
+  VolumeTable,
+} from './schema.ts';
+
+/**
+ * Loads what a group speaks of. Each method is one statement (two where ports come along), whatever the group's size;
+ * what nobody asks for is not loaded.
+ */
+export class GroupLoader {
+  readonly #db: Kysely<Schema>;
+  readonly #engine: SqlEngine;
+
+  constructor(db: Kysely<Schema>, engine: SqlEngine) {
+    this.#db = db;
+    this.#engine = engine;
+  }
+
+  /** Everything that the references name, without what `complete` adds. */
+  async picture(references: References): Promise<Picture> {
+    const volumes = await this.#volumes(references);
+    return {
+      pools: references.pools ? await this.#pools() : [],
+      volumes,
+      freeVolumes: [],
+      attachments: await this.attachmentsOf(volumes),
+      hosts: await this.#hosts([...references.hosts]),
+      storageNodes: references.storageNodes ? await this.#storageNodes() : [],
+      flowPolicies: await this.#flowPolicies([...references.flowPolicies], references.flowKeys, [
+        ...references.batches,
+      ]),
+      qosPolicies: await this.#qosPolicies([...references.qosPolicies]),
+      luns: [],
+      waits: await this.waits(),
+    };
+  }
+
+  async complete(picture: Picture, needs: Needs): Promise<Picture> {
+    const known = new Set(picture.flowPolicies.map(({ id }) => id));
+    const deciding = await this.#flowPolicies([], needs.flowKeys, []);
+    return {
+      ...picture,
+      freeVolumes: await this.#freeVolumes(needs.freeVolumes),
+      flowPolicies: [...picture.flowPolicies, ...deciding.filter(({ id }) => !known.has(id))],
+      luns: await this.#luns(needs.luns),
+    };
+  }
+
+  async volumesById(ids: readonly string[]): Promise<VolumeRow[]> {
+    if (ids.length === 0) return [];
+    const { rows } = await sql<VolumeTable>`SELECT * FROM volumes WHERE id IN ${this.#engine.texts(ids)}`.execute(
+      this.#db,
+    );
+    return rows.map(volumeRow);
+  }
+
+  async attachmentsOf(volumes: readonly VolumeRow[]): Promise<AttachmentRow[]> {
+    const ids = volumes.flatMap(({ id, writer, readers, state }) =>
+      writer !== null || readers > 0 || state === 'allocated' ? [id] : [],
+    );
+    if (ids.length === 0) return [];
+    const { rows } =
+      await sql<AttachmentTable>`SELECT * FROM attachments WHERE volume_id IN ${this.#engine.texts(ids)}`.execute(
+        this.#db,
+      );
+    return rows.map(attachmentRow);
+  }
+
+  /** All waits, and (without a key) the blocks: mostly there are none, and then a commit has nothing to wake. */
+  async waits(): Promise<Wait[]> {
+    const { rows } = await sql<{ key: string; operation: string; batch_seq: number }>`
+      SELECT key, operation, batch_seq FROM waits
+      UNION ALL SELECT '' AS key, blocker AS operation, batch_seq FROM blocks`.execute(this.#db);
+    return rows.map(({ key, operation, batch_seq }) => ({ key, operation, batchSeq: batch_seq }));
+  }
+
+  async #volumes(references: References): Promise<VolumeRow[]> {
+    const names = [...references.volumes];
+    const ids = names.filter(isId);
+    const operations = [...references.operations];
+    const { texts } = this.#engine;
+    const attachments = [...references.attachments];
+    const sets = [
+      names.length > 0 ? sql`SELECT id FROM volumes WHERE name IN ${texts(names)}` : null,
+      ids.length > 0 ? sql`SELECT id FROM volumes WHERE id IN ${texts(ids)}` : null,
+      attachments.length > 0 ? sql`SELECT volume_id AS id FROM attachments WHERE id IN ${texts(attachments)}` : null,
+      operations.length > 0 ? sql`SELECT id FROM volumes WHERE pending_operation IN ${texts(operations)}` : null,
+      operations.length > 0
+        ? sql`SELECT volume_id AS id FROM attachments WHERE pending_operation IN ${texts(operations)}`
+        : null,
+      operations.length > 0 ? sql`SELECT id FROM volumes WHERE held_by IN ${texts([...references.batches])}` : null,
+      operations.length > 0
+        ? sql`SELECT volume_id AS id FROM attachments WHERE held_by IN ${texts([...references.batches])}`
+        : null,
+    ].filter((set) => set !== null);
+    if (sets.length === 0) return [];
+    const { rows } =
+      await sql<VolumeTable>`SELECT * FROM volumes WHERE id IN (${sql.join(sets, sql` UNION `)})`.execute(this.#db);
+    return rows.map(volumeRow);
+  }
+
+  async #pools(): Promise<PoolRow[]> {
+    const { rows } = await sql<PoolTable>`SELECT * FROM pools`.execute(this.#db);
+    return rows.map(poolRow);
+  }
+
+  async #freeVolumes(wanted: ReadonlyMap<string, number>): Promise<VolumeRow[]> {
+    if (wanted.size === 0) return [];
+    const pools = this.#engine.rows(
+      [...wanted.keys()].map((pool) => ({ pool })),
+      { pool: 'text' },
+    );
+    const most = Math.max(...wanted.values());
+    const { rows } = await sql<VolumeTable>`
+      SELECT v.* FROM ${pools} p JOIN volumes v ON v.id IN (
+        SELECT f.id FROM volumes f WHERE f.pool = p.pool AND f.state = 'free' ORDER BY f.id LIMIT ${most})
+      ORDER BY v.id`.execute(this.#db);
+    return rows.map(volumeRow);
+  }
+
+  async #hosts(names: readonly string[]): Promise<HostRow[]> {
+    if (names.length === 0) return [];
+    const list = this.#engine.texts(names);
+    const hosts = await sql<HostTable>`SELECT * FROM hosts WHERE name IN ${list}`.execute(this.#db);
+    const ports = await sql<PortTable>`SELECT * FROM ports WHERE kind = 'initiator' AND owner IN ${list}`.execute(
+      this.#db,
+    );
+    return hosts.rows.map((host) => hostRow(host, ports.rows));
+  }
+
+  async #storageNodes(): Promise<StorageNodeRow[]> {
+    const nodes = await sql<StorageNodeTable>`SELECT * FROM storage_nodes ORDER BY name`.execute(this.#db);
+    const ports = await sql<PortTable>`SELECT * FROM ports WHERE kind = 'target'`.execute(this.#db);
+    return nodes.rows.map((node) => storageNodeRow(node, ports.rows));
+  }
+
+  async #flowPolicies(
+    ids: readonly string[],
+    keys: readonly FlowKey[],
+    batches: readonly string[],
+  ): Promise<FlowPolicyRow[]> {
+    if (ids.length === 0 && keys.length === 0) return [];
+    const { rows: table, texts } = this.#engine;
+    const wanted = table(keys, { initiator_wwpn: 'text', target_wwpn: 'text', namespace: 'text' });
+    const { rows } = await sql<FlowPolicyTable>`
+      SELECT * FROM flow_policies WHERE id IN (
+        SELECT f.id FROM ${wanted} k JOIN flow_policies f
+          ON f.initiator_wwpn = k.initiator_wwpn AND f.target_wwpn = k.target_wwpn AND f.namespace = k.namespace
+        UNION SELECT id FROM flow_policies WHERE id IN ${texts(ids)}
+        UNION SELECT id FROM flow_policies WHERE held_by IN ${texts(batches)})`.execute(this.#db);
+    return rows.map(flowPolicyRow);
+  }
+
+  async #qosPolicies(names: readonly string[]): Promise<ReadonlySet<string>> {
+    if (names.length === 0) return new Set();
+    const { rows } = await sql<{
+      name: string;
+    }>`SELECT name FROM qos_policies WHERE name IN ${this.#engine.texts(names)}`.execute(this.#db);
+    return new Set(rows.map(({ name }) => name));
+  }
+
+  async #luns(needs: readonly LunNeed[]): Promise<LunFound[]> {
+    if (needs.length === 0) return [];
+    const most = Math.max(...needs.map(({ count }) => count));
+    const pairs = this.#engine.rows(
+      needs.map(({ initiatorWwpn, targetWwpn }) => ({ initiator: initiatorWwpn, target: targetWwpn })),
+      { initiator: 'text', target: 'text' },
+    );
+    const { rows } = await sql<{ initiator: string; target: string; lun: number; free: number }>`
+      SELECT p.initiator, p.target, l.lun, 1 AS free FROM ${pairs} p JOIN luns l
+        ON l.initiator_wwpn = p.initiator AND l.target_wwpn = p.target AND l.lun IN (
+          SELECT f.lun FROM luns f WHERE f.initiator_wwpn = p.initiator AND f.target_wwpn = p.target AND f.attachment IS NULL
+          ORDER BY f.lun LIMIT ${most})
+      UNION ALL
+      SELECT p.initiator, p.target,
+        (SELECT m.lun + 1 FROM luns m WHERE m.initiator_wwpn = p.initiator AND m.target_wwpn = p.target ORDER BY m.lun DESC LIMIT 1),
+        0 AS free FROM ${pairs} p`.execute(this.#db);
+    return needs.map((need) => lunsOf(need, rows));
+  }
+}
+
+function lunsOf(
+  { initiatorWwpn, targetWwpn }: LunNeed,
+  rows: readonly { initiator: string; target: string; lun: number | null; free: number }[],
+): LunFound {
+  const own = rows.filter(({ initiator, target }) => initiator === initiatorWwpn && target === targetWwpn);
+  const free = own.flatMap(({ lun, free: isFree }) => (isFree === 1 && lun !== null ? [lun] : []));
+  const next = own.find(({ free: isFree }) => isFree === 0)?.lun ?? 0;
+  return { initiatorWwpn, targetWwpn, free: free.sort((a, b) => a - b), next };
+}

@@ -1,0 +1,314 @@
+import { type RawBuilder, sql } from 'kysely';
+import { assert } from '../../domain/errors.ts';
+import type {
+  AttachmentRow,
+  BatchChange,
+  Changed,
+  EndedOperation,
+  FlowPolicyRow,
+  GroupPlan,
+  PoolCount,
+  VolumeRow,
+} from '../group.ts';
+import type { Change } from './database.ts';
+import type { ColumnType } from './engine.ts';
+import {
+  attachmentColumns,
+  attachmentRecord,
+  flowPolicyColumns,
+  flowPolicyRecord,
+  volumeColumns,
+  volumeRecord,
+} from './rows.ts';
+
+/** Operations of one batch lie at `seq * positionsPerBatch + index`. */
+export const positionsPerBatch = 1_000;
+
+/**
+ * Writes a group's plan: a fixed number of statements, each over all rows of its kind. Rows that give a unique value
+ * back are written before those that take one. Every changed row must still have the version that was planned on.
+ */
+export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {
+  await writeVolumes(tx, plan.volumes);
+  await writeAttachments(tx, plan.attachments);
+  await writeFlowPolicies(tx, plan.flowPolicies);
+  await writeLuns(tx, plan);
+  await writePools(tx, plan);
+  await writeOperations(tx, plan.outcomes);
+  await writeBatches(tx, plan.batches);
+  await writeWaits(tx, plan, hasWaits);
+  for (const event of plan.events) tx.tell(event);
+}
+
+type Columns = Readonly<Record<string, ColumnType>>;
+
+/** What a plan changes of a volume that exists; the rest is fixed when it is made, or belongs to the maintenance. */
+const volumeChangeable = [
+  'name',
+  'state',
+  'generation',
+  'formatted',
+  'qos_policy',
+  'labels',
+  'epoch',
+  'writer',
+  'readers',
+  'held_by',
+  'pending_operation',
+  'effect',
+  'lease_until',
+  'failure_reason',
+  'allocated_at',
+] as const;
+
+const attachmentChangeable = [
+  'state',
+  'host_side',
+  'generation',
+  'held_by',
+  'pending_operation',
+  'effect',
+  'lease_until',
+  'problem',
+] as const;
+
+const flowPolicyChangeable = ['state', 'held_by', 'pending_operation'] as const;
+
+async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]): Promise<void> {
+  const kinds = split(changes, volumeRecord);
+  await remove(tx, 'volumes', kinds.removed);
+  await update(
+    tx,
+    'volumes',
+    volumeColumns,
+    volumeChangeable,
+    kinds.changed.filter(({ name }) => name === null),
+  );
+  await update(
+    tx,
+    'volumes',
+    volumeColumns,
+    volumeChangeable,
+    kinds.changed.filter(({ name }) => name !== null),
+  );
+  await insert(tx, 'volumes', volumeColumns, kinds.added);
+}
+
+async function writeAttachments(tx: Change, changes: readonly Changed<AttachmentRow>[]): Promise<void> {
+  const kinds = split(changes, attachmentRecord);
+  const stamp = { changed_at_commit: sql`${tx.commit}` };
+  await remove(tx, 'attachments', kinds.removed);
+  await update(tx, 'attachments', attachmentColumns, attachmentChangeable, kinds.changed, stamp);
+  await insert(tx, 'attachments', attachmentColumns, kinds.added, stamp);
+}
+
+async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
+  const kinds = split(changes, flowPolicyRecord);
+  await remove(tx, 'flow_policies', kinds.removed);
+  await update(tx, 'flow_policies', flowPolicyColumns, flowPolicyChangeable, kinds.changed);
+  await insert(tx, 'flow_policies', flowPolicyColumns, kinds.added);
+}
+
+interface Kinds<T> {
+  readonly removed: readonly { readonly id: string; readonly version: number }[];
+  readonly changed: readonly T[];
+  readonly added: readonly T[];
+}
+
+function split<R extends { readonly id: string; readonly version: number }, T extends { version: number }>(
+  changes: readonly Changed<R>[],
+  record: (row: R) => T,
+): Kinds<T> {
+  const removed: { id: string; version: number }[] = [];
+  const changed: T[] = [];
+  const added: T[] = [];
+  for (const { before, after } of changes) {
+    if (after === null) {
+      if (before !== null) removed.push({ id: before.id, version: before.version });
+    } else if (before === null) added.push({ ...record(after), version: 1 });
+    else changed.push({ ...record(after), version: before.version });
+  }
+  return { removed, changed, added };
+}
+
+async function remove(tx: Change, table: string, rows: Kinds<unknown>['removed']): Promise<void> {
+  if (rows.length === 0) return;
+  const list = tx.engine.rows(rows, { id: 'text', version: 'bigint' });
+  const answer =
+    await sql`DELETE FROM ${sql.table(table)} WHERE (id, version) IN (SELECT id, version FROM ${list} c) RETURNING id`.execute(
+      tx.db,
+    );
+  assert(answer.rows.length === rows.length, `write-removed-${table}`);
+}
+
+type Extra = Readonly<Record<string, RawBuilder<unknown>>>;
+
+async function update<T extends object>(
+  tx: Change,
+  table: string,
+  columns: Columns,
+  changeable: readonly (keyof T & string)[],
+  rows: readonly T[],
+  extra: Extra = {},
+): Promise<void> {
+  if (rows.length === 0) return;
+  const names = ['id', ...changeable, 'version'];
+  const types = Object.fromEntries(names.map((name) => [name, columns[name] ?? 'text'] as const));
+  const list = tx.engine.rows(
+    rows.map((row) => pick(row, names)),
+    types,
+  );
+  const sets = changeable.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
+  const extras = Object.entries(extra).map(([name, value]) => sql`${sql.id(name)} = ${value}`);
+  const answer = await sql`
+    UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras])}, version = t.version + 1
+    FROM ${list} c WHERE t.id = c.id AND t.version = c.version RETURNING t.id`.execute(tx.db);
+  assert(answer.rows.length === rows.length, `write-changed-${table}`);
+}
+
+async function insert(
+  tx: Change,
+  table: string,
+  columns: Columns,
+  rows: readonly object[],
+  extra: Extra = {},
+): Promise<void> {
+  if (rows.length === 0) return;
+  const names = Object.keys(columns);
+  const targets = [...names, ...Object.keys(extra)].map((name) => sql.id(name));
+  const values = [...names.map((name) => sql`c.${sql.id(name)}`), ...Object.values(extra)];
+  await sql`INSERT INTO ${sql.table(table)} (${sql.join(targets)})
+    SELECT ${sql.join(values)} FROM ${tx.engine.rows(rows, columns)} c`.execute(tx.db);
+}
+
+function pick(row: object, names: readonly string[]): object {
+  const source = new Map(Object.entries(row));
+  return Object.fromEntries(names.map((name) => [name, source.get(name)]));
+}
+
+async function writeLuns(tx: Change, { luns }: GroupPlan): Promise<void> {
+  if (luns.length === 0) return;
+  // One number can be freed and taken again in one group: the last word counts.
+  const last = new Map(luns.map((change) => [`${change.initiatorWwpn}|${change.targetWwpn}|${change.lun}`, change]));
+  const rows = [...last.values()].map(({ initiatorWwpn, targetWwpn, lun, attachment }) => ({
+    initiator_wwpn: initiatorWwpn,
+    target_wwpn: targetWwpn,
+    lun,
+    attachment,
+  }));
+  const list = tx.engine.rows(rows, { initiator_wwpn: 'text', target_wwpn: 'text', lun: 'bigint', attachment: 'text' });
+  const answer = await sql`
+    INSERT INTO luns (initiator_wwpn, target_wwpn, lun, attachment)
+    SELECT c.initiator_wwpn, c.target_wwpn, c.lun, c.attachment FROM ${list} c WHERE true
+    ON CONFLICT (initiator_wwpn, target_wwpn, lun) DO UPDATE SET attachment = excluded.attachment
+      WHERE luns.attachment IS NULL OR excluded.attachment IS NULL
+    RETURNING lun`.execute(tx.db);
+  assert(answer.rows.length === rows.length, 'write-luns');
+}
+
+const poolCounts: readonly PoolCount[] = [
+  'provisioning',
+  'free',
+  'allocated',
+  'wiping',
+  'failed',
+  'retired',
+  'hits',
+  'misses',
+];
+
+async function writePools(tx: Change, { poolDeltas }: GroupPlan): Promise<void> {
+  if (poolDeltas.length === 0) return;
+  const rows = poolDeltas.map(({ pool, counts }) => ({
+    pool,
+    ...Object.fromEntries(poolCounts.map((count) => [count, counts[count] ?? 0] as const)),
+  }));
+  const types = Object.fromEntries(poolCounts.map((count) => [count, 'bigint'] as const));
+  const sets = poolCounts.map((count) => sql`${sql.id(count)} = t.${sql.id(count)} + c.${sql.id(count)}`);
+  await sql`UPDATE pools AS t SET ${sql.join(sets)} FROM ${tx.engine.rows(rows, { pool: 'text', ...types })} c WHERE t.name = c.pool`.execute(
+    tx.db,
+  );
+}
+
+async function writeOperations(tx: Change, outcomes: readonly EndedOperation[]): Promise<void> {
+  if (outcomes.length === 0) return;
+  const rows = outcomes.map(({ batch, index, outcome }) => ({
+    position: batch.seq * positionsPerBatch + index,
+    batch: batch.id,
+    type: batch.operations[index]?.type,
+    state: outcome.state,
+    resource: outcome.state === 'succeeded' && outcome.resource !== null ? JSON.stringify(outcome.resource) : null,
+    existing: outcome.state === 'succeeded' && outcome.existing ? 1 : 0,
+    problem: outcome.state === 'failed' ? JSON.stringify(outcome.problem) : null,
+    principal: batch.principal,
+    accepted_at: batch.acceptedAt,
+    ended_at: tx.now,
+  }));
+  await insert(tx, 'operations', operationColumns, rows);
+}
+
+const operationColumns: Columns = {
+  position: 'bigint',
+  batch: 'text',
+  type: 'text',
+  state: 'text',
+  resource: 'text',
+  existing: 'bigint',
+  problem: 'text',
+  principal: 'text',
+  accepted_at: 'bigint',
+  ended_at: 'bigint',
+};
+
+async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promise<void> {
+  if (batches.length === 0) return;
+  const rows = batches.map(({ batch, state, decision, failure, ready, leaseUntil }) => ({
+    seq: batch.seq,
+    state,
+    decision,
+    failure: failure === null ? null : JSON.stringify(failure),
+    ready: ready ? 1 : 0,
+    lease_until: leaseUntil,
+    ended_at: state === 'ended' ? tx.now : null,
+  }));
+  const list = tx.engine.rows(rows, {
+    seq: 'bigint',
+    state: 'text',
+    decision: 'text',
+    failure: 'text',
+    ready: 'bigint',
+    lease_until: 'bigint',
+    ended_at: 'bigint',
+  });
+  const answer = await sql`
+    UPDATE batches AS t SET state = c.state, decision = c.decision, failure = c.failure, ready = c.ready,
+      lease_until = c.lease_until, ended_at = c.ended_at
+    FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended' RETURNING t.seq`.execute(tx.db);
+  assert(answer.rows.length === rows.length, 'write-batches');
+}
+
+async function writeWaits(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {
+  if (plan.blocks.length > 0) {
+    const blocks = tx.engine.rows(
+      plan.blocks.map(({ blocker, batchSeq }) => ({ blocker, batch_seq: batchSeq })),
+      { blocker: 'text', batch_seq: 'bigint' },
+    );
+    const waits = tx.engine.rows(
+      plan.waits.map(({ key, operation, batchSeq }) => ({ operation, key, batch_seq: batchSeq })),
+      { operation: 'text', key: 'text', batch_seq: 'bigint' },
+    );
+    await sql`INSERT INTO blocks (blocker, batch_seq) SELECT blocker, batch_seq FROM ${blocks} c WHERE true ON CONFLICT DO NOTHING`.execute(
+      tx.db,
+    );
+    await sql`INSERT INTO waits (operation, key, batch_seq) SELECT operation, key, batch_seq FROM ${waits} c WHERE true ON CONFLICT DO NOTHING`.execute(
+      tx.db,
+    );
+  }
+  if (plan.unblocked.length === 0 || (!hasWaits && plan.blocks.length === 0)) return;
+  const ended = tx.engine.texts(plan.unblocked);
+  await sql`UPDATE batches SET ready = 1 WHERE state <> 'ended' AND seq IN (SELECT batch_seq FROM blocks WHERE blocker IN ${ended})`.execute(
+    tx.db,
+  );
+  await sql`DELETE FROM blocks WHERE blocker IN ${ended}`.execute(tx.db);
+  await sql`DELETE FROM waits WHERE operation IN ${ended}`.execute(tx.db);
+}
