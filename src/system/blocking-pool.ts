@@ -141,6 +141,8 @@ export class BlockingPool {
   #start(): void {
     const worker = new Worker(siblingModule(import.meta.url, './blocking-thread'), {
       workerData: { moduleUrl: this.#moduleUrl.href },
+      // Descriptors belong to the process: a call may open what a later one, on another thread, closes.
+      trackUnmanagedFds: false,
     });
     const thread: Thread = { worker, state: 'idle', pending: null };
     this.#threads.add(thread);

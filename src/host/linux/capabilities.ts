@@ -1,0 +1,47 @@
+// What this machine really lets us do: each capability is tried out, since a user id, a container or a missing module
+// says little about it.
+
+import { readdir } from 'node:fs/promises';
+import { Failure } from '../../domain/errors.ts';
+import type { BlockingPool } from '../../system/blocking-pool.ts';
+import { systemCodeOf } from '../../system/system-call-error.ts';
+import type { HostCapabilities } from '../host.ts';
+
+export interface ProbeSettings {
+  readonly root: string;
+  readonly stateDirectory: string;
+  readonly callDeadlineMs: number;
+}
+
+export async function probeCapabilities(pool: BlockingPool, settings: ProbeSettings): Promise<HostCapabilities> {
+  const [loop, mount, fibreChannel] = await Promise.all([
+    whyNot(pool, 'probeLoop', settings),
+    whyNot(pool, 'probeMount', settings),
+    hasFibreChannel(settings.root),
+  ]);
+  const reasons = [
+    ...(loop === null ? [] : [`No loop devices: ${loop}`]),
+    ...(mount === null ? [] : [`No mounts: ${mount}`]),
+  ];
+  return { simulated: false, loop: loop === null, mount: mount === null, fibreChannel, reasons };
+}
+
+/** Null: it works. */
+async function whyNot(pool: BlockingPool, probe: string, settings: ProbeSettings): Promise<string | null> {
+  try {
+    await pool.run(probe, [settings.stateDirectory], { deadlineMs: settings.callDeadlineMs });
+    return null;
+  } catch (error) {
+    if (error instanceof Failure || systemCodeOf(error) !== null) return String(error);
+    throw error;
+  }
+}
+
+async function hasFibreChannel(root: string): Promise<boolean> {
+  try {
+    return (await readdir(`${root}/sys/class/fc_host`)).length > 0;
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

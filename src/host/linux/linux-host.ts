@@ -1,0 +1,349 @@
+// The host port on a real Linux machine, for media of the local fabric: loop devices on the files that the exporter's
+// links lead to, mounted below the state directory and shown at the wanted paths.
+//
+// Owns the durable fence (highest epoch seen of each volume), one lock per volume, and what it remembers of devices. The
+// memory only saves scans: every device is proved again by the kernel's word before it is used. Whoever holds a volume's
+// lock keeps it until its call into the kernel has really returned, so a late one never lands beside a newer one.
+//
+// Relies on: the state and exports directories belong to one instance; the kernel calls run on blocking threads.
+
+import { closeSync } from 'node:fs';
+import { mkdir, realpath } from 'node:fs/promises';
+import { isAbsolute, join, normalize } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../../config/limits.ts';
+import { assert, Failure } from '../../domain/errors.ts';
+import type { Port } from '../../domain/host.ts';
+import type { FilesystemType } from '../../domain/volume.ts';
+import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
+import { type RunCommand, runCommand } from '../../system/command.ts';
+import { HighWaterLog } from '../../system/high-water-log.ts';
+import { KeyedLock } from '../../system/keyed-lock.ts';
+import { SystemCallError } from '../../system/system-call-error.ts';
+import type {
+  Device,
+  DeviceProof,
+  DeviceTarget,
+  Host,
+  HostCapabilities,
+  HostIdentity,
+  HostInventory,
+  MountOptions,
+} from '../host.ts';
+import { probeCapabilities } from './capabilities.ts';
+import { DeviceMemory } from './device-memory.ts';
+import { discoverPorts, readIdentity } from './identity.ts';
+import { inventoryOf } from './inventory.ts';
+import type {
+  AttachAnswer,
+  AttachRequest,
+  DetachCall,
+  Findings,
+  FormatStart,
+  MountRequest,
+  ProveRequest,
+} from './kernel-calls.ts';
+import { devicePath, type LoopFound, type Surroundings } from './loop-device.ts';
+import { linkOf } from './medium.ts';
+import { makeFilesystem } from './mkfs.ts';
+
+export interface LinuxHostOptions {
+  /** Where the exporter makes `<target WWPN>/<initiator WWPN>/<LUN>` links. */
+  readonly exportsDirectory: string;
+  /** Where the backing files are: a loop device on a file below it is ours. */
+  readonly volumesDirectory: string;
+  /** The fence and the filesystem mounts. */
+  readonly stateDirectory: string;
+  /** Stands before /sys, /proc and /etc; a captured tree in tests. */
+  readonly root?: string;
+  readonly threads?: number;
+  readonly runCommand?: RunCommand;
+  readonly callDeadlineMs?: number;
+  readonly lockDeadlineMs?: number;
+  readonly formatDeadlineMs?: number;
+}
+
+type Settings = Required<LinuxHostOptions>;
+
+/** What work under a volume's lock can do: call a function of the blocking threads. */
+type KernelCall = <T>(functionName: string, request: unknown, deadlineMs?: number) => Promise<T>;
+
+interface Parts {
+  readonly settings: Settings;
+  readonly pool: BlockingPool;
+  readonly fence: HighWaterLog;
+  readonly capabilities: HostCapabilities;
+  readonly loops: readonly LoopFound[];
+}
+
+export class LinuxHost implements Host {
+  readonly capabilities: HostCapabilities;
+  readonly #settings: Settings;
+  readonly #at: Surroundings;
+  readonly #pool: BlockingPool;
+  readonly #fence: HighWaterLog;
+  readonly #locks = new KeyedLock();
+  readonly #memory: DeviceMemory;
+  #sequence = 0;
+
+  private constructor({ settings, pool, fence, capabilities, loops }: Parts) {
+    this.capabilities = capabilities;
+    this.#settings = settings;
+    this.#at = surroundingsOf(settings);
+    this.#pool = pool;
+    this.#fence = fence;
+    this.#memory = new DeviceMemory(loops);
+  }
+
+  /** Makes the state directory, probes what this machine can do, and learns which devices are there already. */
+  static async open(options: LinuxHostOptions): Promise<LinuxHost> {
+    const settings = await settingsOf(options);
+    await mkdir(join(settings.stateDirectory, 'mnt'), { recursive: true, mode: 0o700 });
+    const moduleUrl = siblingModule(import.meta.url, './kernel-calls');
+    const pool = new BlockingPool({ moduleUrl, threads: settings.threads });
+    try {
+      const capabilities = await probeCapabilities(pool, settings);
+      const at = surroundingsOf(settings);
+      const loops = await pool.run<LoopFound[]>('findLoops', [at], { deadlineMs: settings.callDeadlineMs });
+      const fence = await HighWaterLog.open(join(settings.stateDirectory, 'epochs.log'));
+      return new LinuxHost({ settings, pool, fence, capabilities, loops });
+    } catch (error) {
+      await pool.close();
+      throw error;
+    }
+  }
+
+  discoverPorts(): Promise<readonly Port[]> {
+    return discoverPorts(this.#settings.root);
+  }
+
+  identity(): Promise<HostIdentity> {
+    return readIdentity(this.#settings.root);
+  }
+
+  attach(target: DeviceTarget): Promise<Device> {
+    return this.#locked(target, async (call) => {
+      const known = this.#memory.of(target);
+      const request: AttachRequest = {
+        ...this.#medium(target),
+        sizeBytes: target.sizeBytes,
+        readOnly: isReadOnly(target),
+        expected: known.numbers,
+      };
+      const answer = await call<AttachAnswer>('attachDevice', request);
+      const outdated = this.#memory.attached(target, answer);
+      if (outdated !== null) await call('closeDescriptors', [outdated]);
+      return { path: devicePath(answer.number) };
+    });
+  }
+
+  prove(device: Device, target: DeviceTarget): Promise<DeviceProof> {
+    return this.#locked(target, async (call) => {
+      await call('proveDevice', this.#proof(device, target));
+      return proofOf('present', 'loop-backing-inode', target, device.path);
+    });
+  }
+
+  format(device: Device, target: DeviceTarget, filesystem: FilesystemType): Promise<void> {
+    return this.#locked(target, async (call) => {
+      const lockDescriptor = await this.#volumeLock(target, call);
+      const descriptors = [lockDescriptor];
+      try {
+        const { deviceDescriptor, isBlank } = await call<FormatStart>('formatBegin', this.#proof(device, target));
+        descriptors.push(deviceDescriptor);
+        const { runCommand: run, formatDeadlineMs: deadlineMs } = this.#settings;
+        await makeFilesystem({ run, devicePath: device.path, filesystem, lockDescriptor, isBlank, deadlineMs });
+        await call('formatSync', deviceDescriptor, this.#settings.formatDeadlineMs);
+      } finally {
+        await call('closeDescriptors', descriptors);
+      }
+    });
+  }
+
+  mount(device: Device, target: DeviceTarget, options: MountOptions): Promise<void> {
+    const path = checkedPath(options.path);
+    return this.#locked(target, () =>
+      this.#underLock(`path ${path}`, async (call) => {
+        const { filesystem, readOnly, ...owner } = options;
+        const request: MountRequest = {
+          ...this.#proof(device, target),
+          base: this.#base(target),
+          filesystem,
+          shown: { ...owner, path, readOnly: readOnly || isReadOnly(target) },
+        };
+        await call('mountVolume', request);
+        this.#memory.shown(target, path);
+        const held = this.#memory.takeHeld(target);
+        if (held !== null) closeSync(held);
+      }),
+    );
+  }
+
+  unmount(given: string): Promise<void> {
+    const path = checkedPath(given);
+    return this.#underLock(`path ${path}`, async (call) => {
+      await call('unmountShown', { at: this.#at, path }, limits.hostDetachMs);
+      this.#memory.hidden(path);
+    });
+  }
+
+  detach(target: DeviceTarget): Promise<DeviceProof> {
+    return this.#locked(target, async (call) => {
+      const known = this.#memory.of(target);
+      const request: DetachCall = {
+        ...this.#medium(target),
+        file: known.file,
+        expected: known.numbers,
+        base: this.#base(target),
+        shown: [...known.shown],
+        heldDescriptor: this.#memory.takeHeld(target),
+      };
+      await call('detachDevice', request, limits.hostDetachMs);
+      this.#memory.forget(target);
+      return proofOf('gone', 'exclusive-open-and-no-backing', target, null);
+    });
+  }
+
+  async inventory(): Promise<HostInventory> {
+    const sequence = this.#nextSequence();
+    const { bootId } = await this.identity();
+    const options = { deadlineMs: this.#settings.callDeadlineMs };
+    const findings = await translated(() => this.#pool.run<Findings>('findEverything', [this.#at], options));
+    return inventoryOf(findings, { bootId, sequence, baseDirectory: join(this.#settings.stateDirectory, 'mnt') });
+  }
+
+  async close(): Promise<void> {
+    const held = this.#memory.takeAllHeld();
+    if (held.length > 0) await this.#pool.run('closeDescriptors', [held], { deadlineMs: limits.hostCallMs });
+    await this.#pool.close();
+    await this.#fence.close();
+  }
+
+  #locked<T>(target: DeviceTarget, work: (call: KernelCall) => Promise<T>): Promise<T> {
+    return this.#underLock(`volume ${target.volumeId}`, async (call) => {
+      await this.#passFence(target);
+      return await work(call);
+    });
+  }
+
+  /** The lock is kept until every call into the kernel has really returned, however late. */
+  async #underLock<T>(key: string, work: (call: KernelCall) => Promise<T>): Promise<T> {
+    const release = await this.#locks.acquire(key, this.#settings.lockDeadlineMs);
+    const late: Promise<void>[] = [];
+    try {
+      return await translated(() => work(this.#kernelCall(late)));
+    } finally {
+      if (late.length === 0) release();
+      else void Promise.all(late).then(release);
+    }
+  }
+
+  #kernelCall(late: Promise<void>[]): KernelCall {
+    return async <T>(functionName: string, request: unknown, deadlineMs = this.#settings.callDeadlineMs) => {
+      const { promise: returned, resolve: onLateReturn } = Promise.withResolvers<void>();
+      try {
+        return await this.#pool.run<T>(functionName, [request], { deadlineMs, onLateReturn });
+      } catch (error) {
+        if (error instanceof Failure && error.code === 'deadline-exceeded') late.push(returned);
+        throw error;
+      }
+    };
+  }
+
+  async #passFence({ volumeId, epoch }: DeviceTarget): Promise<void> {
+    const highest = this.#fence.get(volumeId) ?? 0;
+    if (epoch < highest) {
+      throw new Failure('stale-epoch', `Epoch ${epoch} of ${volumeId} is over; this host has seen ${highest}.`);
+    }
+    if (epoch > highest) await this.#fence.raise([{ key: volumeId, value: epoch }]);
+  }
+
+  /** Whoever changes the volume's bytes now, an orphan of an earlier process included, ends first or we refuse. */
+  async #volumeLock({ volumeId }: DeviceTarget, call: KernelCall): Promise<number> {
+    const path = join(this.#at.volumesDirectory, 'locks', `${volumeId}.lock`);
+    const end = performance.now() + this.#settings.lockDeadlineMs;
+    for (;;) {
+      const descriptor = await call<number | null>('tryVolumeLock', path);
+      if (descriptor !== null) return descriptor;
+      if (performance.now() > end) throw new Failure('device-busy', `Something still writes to volume ${volumeId}.`);
+      await sleep(limits.hostLockPollMs);
+    }
+  }
+
+  #medium(target: DeviceTarget) {
+    const { volumeId, mediaGeneration } = target;
+    const links = target.paths.map((path) => linkOf(this.#settings.exportsDirectory, path));
+    return { volumeId, mediaGeneration, at: this.#at, links };
+  }
+
+  #proof(device: Device, target: DeviceTarget): ProveRequest {
+    const digits = /^\/dev\/loop(\d+)$/.exec(device.path)?.[1];
+    if (digits === undefined) throw new Failure('identity-mismatch', `${device.path} is not a loop device.`);
+    return { ...this.#medium(target), number: Number(digits) };
+  }
+
+  #base(target: DeviceTarget): string {
+    assert(/^[\w-]+$/.test(target.attachmentId), 'linux-host-attachment-id');
+    return join(this.#settings.stateDirectory, 'mnt', target.attachmentId);
+  }
+
+  /** Microseconds since boot: rises over restarts of this process, and belongs to the boot id. */
+  #nextSequence(): number {
+    this.#sequence = Math.max(this.#sequence + 1, Number(process.hrtime.bigint() / 1000n));
+    return this.#sequence;
+  }
+}
+
+async function settingsOf(options: LinuxHostOptions): Promise<Settings> {
+  const [volumesDirectory, stateDirectory] = await Promise.all([
+    existingPath(options.volumesDirectory),
+    existingPath(options.stateDirectory),
+  ]);
+  return {
+    root: '',
+    threads: limits.blockingThreads,
+    runCommand,
+    callDeadlineMs: limits.hostCallMs,
+    lockDeadlineMs: limits.hostLockMs,
+    formatDeadlineMs: limits.hostFormatMs,
+    ...options,
+    volumesDirectory,
+    stateDirectory,
+  };
+}
+
+/** The kernel shows paths without symbolic links, and what it shows is compared. */
+async function existingPath(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  return await realpath(path);
+}
+
+function surroundingsOf({ root, volumesDirectory }: Settings): Surroundings {
+  return { root, volumesDirectory };
+}
+
+function isReadOnly(target: DeviceTarget): boolean {
+  return target.accessMode === 'read-only-many';
+}
+
+function checkedPath(path: string): string {
+  if (isAbsolute(path) && path !== '/' && !path.includes('\0')) return normalize(path).replace(/\/$/, '');
+  throw new Failure('invalid-request', `${JSON.stringify(path)} is not an absolute path to mount at.`, {
+    field: 'path',
+  });
+}
+
+function proofOf(kind: DeviceProof['kind'], method: string, target: DeviceTarget, device: string | null): DeviceProof {
+  const { volumeId, mediaGeneration } = target;
+  return { kind, method, device, volumeId, mediaGeneration };
+}
+
+/** What the kernel refused without our having expected it is a device error; its words go with it. */
+async function translated<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    throw new Failure('device-error', error.message, { cause: error });
+  }
+}

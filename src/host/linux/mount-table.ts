@@ -1,0 +1,74 @@
+// Reads /proc/<pid>/mountinfo (proc(5)) of every mount namespace that a process lives in, each namespace once.
+// It explains who holds a device and feeds the inventory. It is no proof of absence: a namespace can live on without a
+// process, some processes cannot be looked into, and others come and go; only an exclusive open of the device proves it.
+
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { systemCodeOf } from '../../system/system-call-error.ts';
+
+export interface MountLine {
+  /** `major:minor` of the filesystem's device. */
+  readonly device: string;
+  readonly mountPoint: string;
+  readonly readOnly: boolean;
+}
+
+export interface NamespaceMount extends MountLine {
+  readonly foreignNamespace: boolean;
+  /** A process that lives in the namespace. */
+  readonly pid: number;
+}
+
+export function parseMountTable(text: string): MountLine[] {
+  return text.split('\n').flatMap((line) => {
+    const [, , device, , mountPoint, options] = line.split(' ');
+    if (device === undefined || mountPoint === undefined || options === undefined) return [];
+    return [{ device, mountPoint: unescapePath(mountPoint), readOnly: options.split(',').includes('ro') }];
+  });
+}
+
+/** mountinfo writes space, tab, newline and backslash as three octal digits. */
+function unescapePath(path: string): string {
+  return path.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** Mounts of our own namespace, in the order in which they were made. */
+export function ownMounts(root: string): MountLine[] {
+  return parseMountTable(readFileSync(`${root}/proc/self/mountinfo`, 'utf8'));
+}
+
+/** Mounts of the devices (`major:minor`) in all namespaces. */
+export function mountsEverywhere(root: string, devices: ReadonlySet<string>): NamespaceMount[] {
+  const own = readlinkSync(`${root}/proc/self/ns/mnt`);
+  const found = ownMounts(root).map((line) => ({ ...line, foreignNamespace: false, pid: process.pid }));
+  const seen = new Set([own]);
+  for (const pid of processIds(root)) {
+    const lines = ifAlive(() => newNamespaceOf(root, pid, seen));
+    for (const line of lines ?? []) found.push({ ...line, foreignNamespace: true, pid });
+  }
+  return found.filter((mount) => devices.has(mount.device));
+}
+
+function processIds(root: string): number[] {
+  return readdirSync(`${root}/proc`)
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+function newNamespaceOf(root: string, pid: number, seen: Set<string>): MountLine[] {
+  const namespace = readlinkSync(`${root}/proc/${pid}/ns/mnt`);
+  if (seen.has(namespace)) return [];
+  const lines = parseMountTable(readFileSync(`${root}/proc/${pid}/mountinfo`, 'utf8'));
+  seen.add(namespace);
+  return lines;
+}
+
+/** Null when the process has ended meanwhile, is a zombie, or may not be looked into (not even by root: ptrace(2)). */
+function ifAlive<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    const code = systemCodeOf(error);
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EINVAL' || code === 'EACCES') return null;
+    throw error;
+  }
+}
