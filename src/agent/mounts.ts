@@ -13,6 +13,7 @@ import { bringUp, reportSide } from './bring-up.ts';
 import { type AgentContext, heldOf, isGranted } from './context.ts';
 import { hasMovedOn, isUnknownOutcome } from './controller-link.ts';
 import type { HeldAttachment, MountRecord } from './mount-journal.ts';
+import { parseMountPath, resolvedPath } from './mount-path.ts';
 import type { Registration } from './registration.ts';
 import { isMounted, release } from './release.ts';
 import type { VolumeGate } from './volume-gate.ts';
@@ -58,7 +59,9 @@ export class Mounts {
     const { registration, gate } = this.#options;
     await registration.ensure();
     const { volume, volumeId } = await this.#identify(request.volume);
-    return await gate.run(volumeId, () => this.#mountAlone(this.#newRecord(request, volume, volumeId)));
+    const stated = parseMountPath(request.path ?? join(this.#options.volumesDirectory, volume));
+    const path = await resolvedPath(stated);
+    return await gate.run(volumeId, () => this.#mountAlone(this.#newRecord(request, { volume, volumeId, path })));
   }
 
   /** `mount-not-found`; `device-busy` when something holds it (it then goes as soon as that ends). */
@@ -83,13 +86,11 @@ export class Mounts {
     return { volume: volume.name ?? volume.id, volumeId: volume.id };
   }
 
-  #newRecord(request: MountRequest, volume: string, volumeId: string): MountRecord {
+  #newRecord(request: MountRequest, what: Pick<MountRecord, 'volume' | 'volumeId' | 'path'>): MountRecord {
     const { uid, gid, mode } = request;
     return {
+      ...what,
       id: newId('mnt', this.#context.clock.now()),
-      volume,
-      volumeId,
-      path: request.path ?? join(this.#options.volumesDirectory, volume),
       readOnly: request.readOnly ?? false,
       ...(uid === undefined ? {} : { uid }),
       ...(gid === undefined ? {} : { gid }),
@@ -128,7 +129,7 @@ export class Mounts {
     if (!isSameWish(present, wish)) throw pathBusy(present);
     assert(present.held !== null, 'mounted-without-attachment');
     const attachment = await this.#confirm(present.held);
-    return await bringUp(this.#context, present, attachment);
+    return await bringUp(this.#context, present, await this.#claimed(attachment));
   }
 
   /** What a crash or a busy device left of this volume ends first; `device-busy` while it cannot. */
@@ -159,6 +160,12 @@ export class Mounts {
       throw stored.reason;
     }
     return created.value;
+  }
+
+  /** An attachment that was there before may not count as claimed; it does before the host makes a device. */
+  async #claimed(attachment: Attachment): Promise<Attachment> {
+    if (attachment.hostSide === 'attached' || attachment.hostSide === 'claimed') return attachment;
+    return await reportSide(this.#context, attachment, 'claimed', null);
   }
 
   /** Repeats an attach that is refused for the moment, such as while the last detach is still being settled. */
@@ -203,7 +210,7 @@ export class Mounts {
     return confirmed.value;
   }
 
-  /** The controller still grants it, and knows that this host has or makes the device. */
+  /** The controller still grants it. */
   async #confirm(held: HeldAttachment): Promise<Attachment> {
     const { attachmentId, epoch } = held.target;
     const attachment = await this.#context.link.call((controller) => controller.attachmentGet(attachmentId));
@@ -211,13 +218,12 @@ export class Mounts {
       this.#options.nudge();
       throw new Failure('volume-not-ready', `The controller is taking attachment ${attachmentId} away.`);
     }
-    if (attachment.hostSide === 'attached' || attachment.hostSide === 'claimed') return attachment;
-    return await reportSide(this.#context, attachment, 'claimed', null);
+    return attachment;
   }
 
   async #complete(record: MountRecord, attachment: Attachment): Promise<MountRecord> {
     try {
-      return await bringUp(this.#context, record, attachment);
+      return await bringUp(this.#context, record, await this.#claimed(attachment));
     } catch (error) {
       await this.#undo(record, attachment, error);
       throw error;

@@ -1,0 +1,48 @@
+/**
+ * Where a mount may be: an absolute, normal path. Symbolic links on the way are resolved before anything is recorded,
+ * because the kernel's table knows only what they led to.
+ */
+import { realpath } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { limits } from '../config/limits.ts';
+import { Failure } from '../domain/errors.ts';
+import { isAbsent } from '../system/durable-file.ts';
+
+/** `invalid-request` names the field and the rule. */
+export function parseMountPath(path: string, field = 'path'): string {
+  const refusal = refusalOf(path);
+  if (refusal !== null) throw new Failure('invalid-request', `${field}: ${refusal}.`, { field });
+  return path;
+}
+
+function refusalOf(path: string): string | null {
+  if (path.length > limits.mountPathLength) return `at most ${limits.mountPathLength} characters are accepted`;
+  if (path.includes('\0')) return 'a path has no NUL character';
+  if (!isAbsolute(path)) return 'an absolute path is accepted';
+  if (path === '/') return 'the root directory is refused';
+  if (normalize(path) !== path || path.endsWith('/')) return `a normal path is accepted: ${trimmed(normalize(path))}`;
+  return null;
+}
+
+function trimmed(path: string): string {
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+/** The path behind all symbolic links; what is not there yet stays as it was stated. */
+export async function resolvedPath(path: string): Promise<string> {
+  const missing: string[] = [];
+  for (let existing = path; ; existing = dirname(existing)) {
+    const real = await realPathOrNull(existing);
+    if (real !== null) return join(real, ...missing);
+    missing.unshift(existing.slice(dirname(existing).length).replace(/^\//, ''));
+  }
+}
+
+async function realPathOrNull(path: string): Promise<string | null> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    throw new Failure('invalid-request', `path: ${path} cannot be reached.`, { field: 'path', cause: error });
+  }
+}
