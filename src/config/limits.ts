@@ -9,6 +9,11 @@ export const limits = {
   bodyBytes: 4 * 1024 * 1024,
   waitMs: 30_000,
   idempotencyKeyLength: 255,
+  // maintenance
+  provisionLeaseMs: 120_000,
+  wipeLeaseMs: 600_000,
+  wipeRetryMs: 5_000,
+  poolTrimVolumes: 10_000,
   // HTTP
   bodyBytesInFlight: 64 * 1024 * 1024,
   connections: 4_096,
