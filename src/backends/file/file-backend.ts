@@ -8,7 +8,7 @@
  * Relies on one process per directory, on the caller's lock and fence per volume, and on the volume's flock against
  * orphans of an earlier process. A new file for every owner: a stale device never finds its bytes again.
  */
-import { rename, rm } from 'node:fs/promises';
+import { realpath, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '../../config/limits.ts';
 import { Failure, type Problem } from '../../domain/errors.ts';
@@ -100,19 +100,19 @@ export class FileBackend implements Backend {
     this.canPunchHole = options.canPunchHole;
     this.#eraser = new MediumEraser(threads, options.canPunchHole);
     this.#reserve = new SpaceReserve(options.directory, options);
-    this.#loops = new LoopScan(() => threads.call('listLoopBackingFiles', [options.sysfsRoot]));
+    this.#loops = new LoopScan(() => threads.call('listLoopMedia', [options.sysfsRoot, options.directory]));
   }
 
   static async open(given: FileBackendOptions): Promise<FileBackend> {
     await makeDirectoryDurably(join(given.directory, 'locks'));
     await fsyncDirectory(given.directory);
+    const directory = await realpath(given.directory);
     const threads = new MediumThreads();
     try {
-      const probe = join(given.directory, '.probe');
-      const canPunchHole = given.canPunchHole ?? (await threads.call('probePunchHole', [probe]));
-      const files = await threads.call('listFiles', [given.directory]);
+      const canPunchHole = given.canPunchHole ?? (await threads.call('probePunchHole', [join(directory, '.probe')]));
+      const files = await threads.call('listFiles', [directory]);
       const index = MediaIndex.of(files.map(({ fileName }) => fileName));
-      return new FileBackend({ options: { ...defaults, ...given, canPunchHole }, threads, index });
+      return new FileBackend({ options: { ...defaults, ...given, directory, canPunchHole }, threads, index });
     } catch (error) {
       await threads.close();
       throw error;

@@ -2,20 +2,19 @@
  * Whether a loop device still has a medium as its backing file, deleted or not: then a hidden mount may hold the old
  * owner's filesystem, and bytes punched away would come back from its cache.
  *
- * Media are recognised by their file's name, which carries volume and generation, because a loop device shows the path
- * as seen from the mount namespace of whoever opened it. One scan serves all that ask meanwhile.
+ * One scan serves all that ask meanwhile.
  */
 import { Failure } from '../../domain/errors.ts';
 import { GroupCommit } from '../../system/group-commit.ts';
-import { type MediumName, mediumFileName, parseBackingFile } from './medium-name.ts';
+import { type MediumName, mediumFileName } from './medium-name.ts';
 
 export class LoopScan {
   readonly #scans: GroupCommit<null>;
   #bound: readonly MediumName[] = [];
 
-  constructor(listBackingFiles: () => Promise<readonly string[]>) {
+  constructor(listBound: () => Promise<readonly MediumName[]>) {
     this.#scans = new GroupCommit(async () => {
-      this.#bound = mediaIn(await listBackingFiles());
+      this.#bound = await listBound();
     });
   }
 
@@ -26,8 +25,4 @@ export class LoopScan {
     if (busy === undefined) return;
     throw new Failure('device-busy', `A loop device still has ${mediumFileName(busy)} as its backing file.`);
   }
-}
-
-function mediaIn(backingFiles: readonly string[]): MediumName[] {
-  return backingFiles.flatMap((backingFile) => parseBackingFile(backingFile) ?? []);
 }

@@ -16,11 +16,12 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { allocate, dropCache, punchHole, seekData, seekHole } from '../../../native-bindings/file.ts';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
+import { type MediumName, parseMediumFileName } from './medium-name.ts';
 
 export interface FileFound {
   readonly fileName: string;
@@ -117,14 +118,20 @@ export function verifyZeroes(path: string, offset: number, lengthBytes: number):
   });
 }
 
-/** The backing file of every loop device there is, as sysfs shows it. */
-export function listLoopBackingFiles(sysfsRoot: string): string[] {
+/**
+ * The media of the directory (its real path) that loop devices have as backing files, deleted ones included.
+ *
+ * A loop device shows the path as its opener's mount namespace has it. A medium's file name under another path counts,
+ * unless that path leads, here, to a file that is another one.
+ */
+export function listLoopMedia(sysfsRoot: string, directory: string): MediumName[] {
   const blockDirectory = join(sysfsRoot, 'block');
-  const found: string[] = [];
+  const found: MediumName[] = [];
   for (const name of readdirSync(blockDirectory)) {
     if (!name.startsWith('loop')) continue;
     const backingFile = readBackingFile(join(blockDirectory, name, 'loop', 'backing_file'));
-    if (backingFile !== null) found.push(backingFile);
+    const medium = backingFile === null ? null : parseMediumFileName(basename(backingFile));
+    if (backingFile !== null && medium !== null && isIn(directory, backingFile)) found.push(medium);
   }
   return found;
 }
@@ -139,13 +146,24 @@ export function hasFilesystem(path: string): boolean {
   });
 }
 
+const deletedSuffix = ' (deleted)';
+
 function readBackingFile(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8').trimEnd();
+    const shown = readFileSync(path, 'utf8').replace(/\n$/, '');
+    return shown.endsWith(deletedSuffix) ? shown.slice(0, -deletedSuffix.length) : shown;
   } catch (error) {
     if (isUnbound(error)) return null;
     throw error;
   }
+}
+
+function isIn(directory: string, backingFile: string): boolean {
+  if (dirname(backingFile) === directory) return true;
+  const there = statSync(backingFile, { throwIfNoEntry: false });
+  if (there === undefined) return true;
+  const ours = statSync(join(directory, basename(backingFile)), { throwIfNoEntry: false });
+  return ours !== undefined && ours.ino === there.ino && ours.dev === there.dev;
 }
 
 /** An unbound loop device has no `loop` directory; one that is being unbound answers ENXIO or ENODEV. */

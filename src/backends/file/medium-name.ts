@@ -14,7 +14,6 @@ export interface MediumName {
 const idPattern = /^[A-Za-z0-9_-]{1,128}$/;
 const mediumPattern = /^([A-Za-z0-9_-]{1,128})\.(\d{1,16})\.img$/;
 const temporaryPattern = /^\.new-([A-Za-z0-9_-]{1,128})\.(\d{1,16})\.img$/;
-const deletedSuffix = ' (deleted)';
 
 export function mediumFileName({ volumeId, mediaGeneration }: MediumName): string {
   return `${volumeId}.${mediaGeneration}.img`;
@@ -30,12 +29,6 @@ export function parseMediumFileName(fileName: string): MediumName | null {
 
 export function parseTemporaryFileName(fileName: string): MediumName | null {
   return parse(temporaryPattern, fileName);
-}
-
-/** The medium that a loop device names as its backing file, whatever directory it sees it in, deleted or not. */
-export function parseBackingFile(backingFile: string): MediumName | null {
-  const path = backingFile.endsWith(deletedSuffix) ? backingFile.slice(0, -deletedSuffix.length) : backingFile;
-  return parseMediumFileName(path.slice(path.lastIndexOf('/') + 1));
 }
 
 /** What comes from outside becomes part of a path: `invalid-request` when it is not an id or a generation. */
