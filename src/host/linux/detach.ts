@@ -9,6 +9,7 @@ import { loopMajor } from '../../../native-bindings/loop.ts';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
+import { type Medium, sameMedium } from '../local-medium.ts';
 import {
   clearExclusive,
   devicePath,
@@ -22,7 +23,6 @@ import {
   scanLoops,
   whileUnshared,
 } from './loop-device.ts';
-import { type Medium, sameMedium } from './medium.ts';
 import { mountsEverywhere, ownMounts } from './mount-table.ts';
 import { removeMountPoint, unmountOne, unmountPath } from './mounts.ts';
 

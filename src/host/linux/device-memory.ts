@@ -3,9 +3,9 @@
 // when it does not hold. Filled by a scan at start; bounded by the devices that exist.
 
 import type { DeviceTarget } from '../host.ts';
+import { fileNameOf, type Medium } from '../local-medium.ts';
 import type { AttachAnswer } from './kernel-calls.ts';
 import type { LoopFound } from './loop-device.ts';
-import { fileNameOf, type Medium } from './medium.ts';
 
 export interface KnownDevice {
   readonly numbers: readonly number[];

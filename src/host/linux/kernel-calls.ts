@@ -22,6 +22,7 @@ import { loopFlags, loopMajor, loopStatus } from '../../../native-bindings/loop.
 import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
+import { fileNameOf, type Medium, mediumOf, sameMedium } from '../local-medium.ts';
 import { type DetachAnswer, type DetachRequest, detachDevices } from './detach.ts';
 import {
   clearExclusive,
@@ -38,7 +39,6 @@ import {
   scanLoops,
   whileUnshared,
 } from './loop-device.ts';
-import { fileNameOf, type Medium, mediumOf, sameMedium } from './medium.ts';
 import { mountsEverywhere, type NamespaceMount } from './mount-table.ts';
 import {
   deviceIdOf,

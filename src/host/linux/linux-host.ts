@@ -30,6 +30,7 @@ import type {
   HostInventory,
   MountOptions,
 } from '../host.ts';
+import { linkOf } from '../local-medium.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { discoverPorts, readIdentity } from './identity.ts';
@@ -44,7 +45,6 @@ import type {
   ProveRequest,
 } from './kernel-calls.ts';
 import { devicePath, type LoopFound, type Surroundings } from './loop-device.ts';
-import { linkOf } from './medium.ts';
 import { makeFilesystem } from './mkfs.ts';
 
 export interface LinuxHostOptions {

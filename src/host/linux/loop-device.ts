@@ -17,7 +17,7 @@ import {
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
-import { type BackingFile, type Medium, markOf, mediumOf, parseBackingFile, sameMedium } from './medium.ts';
+import { type BackingFile, type Medium, markOf, mediumOf, parseBackingFile, sameMedium } from '../local-medium.ts';
 
 /** Where the media and the kernel's files are; `root` is empty, or a captured tree's in tests. */
 export interface Surroundings {

@@ -2,7 +2,7 @@
 // The file's name carries volume id and generation, so that a stale file can never pass for a newer one.
 
 import { basename, join } from 'node:path';
-import type { Path } from '../../domain/attachment.ts';
+import type { Path } from '../domain/attachment.ts';
 
 export interface Medium {
   readonly volumeId: string;
