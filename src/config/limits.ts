@@ -8,6 +8,7 @@ export const limits = {
   effectLeaseMs: 30_000,
   bodyBytes: 4 * 1024 * 1024,
   waitMs: 30_000,
+  waitingRequests: 10_000,
   idempotencyKeyLength: 255,
   // maintenance
   provisionLeaseMs: 120_000,

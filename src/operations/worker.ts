@@ -1,0 +1,124 @@
+import type { Logger } from 'pino';
+import { limits } from '../config/limits.ts';
+import type { Batch } from '../domain/operation.ts';
+import type { StorageNode } from '../storage-node/storage-node.ts';
+import type { AdvanceOptions, Effect, EffectOutcome, GroupAnswer, JournalStore } from '../store/store.ts';
+import { GroupCommit } from '../system/group-commit.ts';
+import { carryOut } from './effects.ts';
+
+export interface WorkerOptions {
+  readonly store: JournalStore;
+  readonly nodes: ReadonlyMap<string, StorageNode>;
+  /** Unique over restarts. */
+  readonly name: string;
+  readonly log: Logger;
+  readonly groupBatchesMax?: number;
+  readonly onEnded: (batches: readonly Batch[]) => void;
+  readonly onPoolsBelowMinimum: (pools: readonly string[]) => void;
+  readonly observe: WorkerObserver;
+}
+
+export interface WorkerObserver {
+  phase(phase: 'plan' | 'effects' | 'settle', milliseconds: number): void;
+  group(batches: number, operations: number): void;
+}
+
+/** The most effects under way; more waiting operations are not planned before some have come back. */
+const effectsInFlightMax = 8_000;
+
+/**
+ * Carries the journal on: plans groups until nothing waits, has their effects carried out, and commits the outcomes.
+ * Planning goes on while effects are under way. Everything it knows can be lost at any moment: the rows tell the rest.
+ */
+export class OperationWorker {
+  readonly #options: WorkerOptions;
+  readonly #advance: AdvanceOptions;
+  readonly #settle: GroupCommit<EffectOutcome>;
+  readonly #underWay = new Set<Promise<void>>();
+  #running: Promise<void> | null = null;
+  #again = false;
+  #inFlight = 0;
+  #closed = false;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.#advance = {
+      worker: options.name,
+      maxBatches: options.groupBatchesMax ?? limits.groupBatches,
+      maxOperations: limits.groupOperations,
+      effectLeaseMs: limits.effectLeaseMs,
+    };
+    this.#settle = new GroupCommit((outcomes) => this.#settleGroup(outcomes));
+  }
+
+  /** Looks into the journal; calls while it looks lead to one more look. Never throws: what failed is tried again. */
+  run(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#again = true;
+    this.#running ??= this.#loop().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+    await Promise.all(this.#underWay);
+  }
+
+  async #loop(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      try {
+        await this.#advanceGroup();
+      } catch (error) {
+        this.#options.log.error({ err: error }, 'operations could not be carried on; they are tried again');
+        return;
+      }
+    }
+  }
+
+  async #advanceGroup(): Promise<void> {
+    while (this.#inFlight > effectsInFlightMax) await Promise.race(this.#underWay);
+    const began = performance.now();
+    const answer = await this.#options.store.groupAdvance(this.#advance);
+    if (answer.batches === 0) return;
+    this.#options.observe.phase('plan', performance.now() - began);
+    this.#options.observe.group(answer.batches, answer.operations);
+    this.#deliver(answer);
+  }
+
+  #deliver(answer: GroupAnswer): void {
+    if (answer.more) this.#again = true;
+    if (answer.ended.length > 0) this.#options.onEnded(answer.ended);
+    if (answer.poolsBelowMinimum.length > 0) this.#options.onPoolsBelowMinimum(answer.poolsBelowMinimum);
+    if (answer.effects.length === 0) return;
+    const task = this.#carryOut(answer.effects).finally(() => this.#underWay.delete(task));
+    this.#underWay.add(task);
+  }
+
+  async #carryOut(effects: readonly Effect[]): Promise<void> {
+    this.#inFlight += effects.length;
+    try {
+      const began = performance.now();
+      const outcomes = await carryOut(effects, this.#options.nodes, (unknown, error) => {
+        this.#options.log.warn({ err: error, effects: unknown.length }, 'effects with an unknown outcome; they will be issued again');
+      });
+      this.#options.observe.phase('effects', performance.now() - began);
+      if (outcomes.length > 0) await this.#settle.add(outcomes);
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'outcomes of effects could not be committed; the effects will be issued again');
+    } finally {
+      this.#inFlight -= effects.length;
+    }
+  }
+
+  async #settleGroup(outcomes: readonly EffectOutcome[]): Promise<void> {
+    const began = performance.now();
+    const answer = await this.#options.store.groupSettle(outcomes, this.#advance);
+    this.#options.observe.phase('settle', performance.now() - began);
+    this.#deliver(answer);
+    if (answer.more) void this.run();
+  }
+}
