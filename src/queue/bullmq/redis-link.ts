@@ -71,6 +71,11 @@ export class RedisLink {
     }
   }
 
+  /** While Redis is known to be away, every connection says so again at each attempt: said once is enough. */
+  report(where: string, error: unknown): void {
+    if (this.#down === null && !this.#closed) this.#options.observer.errored(where, error);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
@@ -126,7 +131,7 @@ export class RedisLink {
 
   /** BullMQ duplicates a worker's connection for its blocking reads; that one has to end with ours. */
   #adopt(client: Redis): void {
-    client.on('error', (error) => this.#failedQuietly(error));
+    client.on('error', (error) => this.report('redis', error));
     const duplicate = client.duplicate.bind(client);
     client.duplicate = (override) => {
       const copy = duplicate(override);
@@ -134,10 +139,6 @@ export class RedisLink {
       return copy;
     };
     this.#clients.push(client);
-  }
-
-  #failedQuietly(error: unknown): void {
-    if (this.#down === null && !this.#closed) this.#options.observer.errored('redis', error);
   }
 }
 

@@ -1,11 +1,11 @@
-import { type Job, Queue, Worker } from 'bullmq';
+import { type Job, Queue } from 'bullmq';
 import { limits } from '../../config/limits.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
+import { BoundedWorker } from './bounded-worker.ts';
 import { type RedisLink, withDeadline } from './redis-link.ts';
 
 const queueName = 'schedule';
-const maxStalledCount = 3;
 
 export interface SchedulesOptions {
   readonly link: RedisLink;
@@ -30,7 +30,7 @@ export class Schedules {
   readonly #schedules = new Map<string, Schedule>();
   readonly #upsert: CoalescedRun;
   readonly #timer: NodeJS.Timeout;
-  #worker: Worker | null = null;
+  #worker: BoundedWorker | null = null;
 
   constructor(options: SchedulesOptions) {
     const { link, observer, prefix } = options;
@@ -45,7 +45,7 @@ export class Schedules {
       skipVersionCheck: true,
       streams: { events: { maxLen: limits.queueEventsKept } },
     });
-    this.#queue.on('error', (error) => observer.errored('schedule-queue', error));
+    this.#queue.on('error', (error) => link.report('schedule-queue', error));
     this.#timer = setInterval(() => this.repair(), limits.queueRepairEveryMs);
   }
 
@@ -66,7 +66,7 @@ export class Schedules {
     clearInterval(this.#timer);
     const runs = [...this.#schedules.values()].map((schedule) => schedule.run.stop());
     await Promise.all([this.#upsert.stop(), ...runs]);
-    const parts = [this.#worker?.close(), this.#queue.close()];
+    const parts = [this.#worker?.closeInTime(), this.#queue.close()];
     await withDeadline(Promise.allSettled(parts), limits.queueCloseTimeoutMs).catch(() => undefined);
   }
 
@@ -86,19 +86,8 @@ export class Schedules {
     if (schedule !== undefined && !schedule.run.running) await schedule.run.request();
   }
 
-  #startWorker(): Worker {
-    const { link, observer, prefix, lockMs } = this.#options;
-    const worker = new Worker(queueName, (job) => this.#process(job), {
-      connection: link.openPatient(),
-      prefix,
-      // Raised later it would only be heeded once a run has ended.
-      concurrency: limits.queueSchedulesAtOnce,
-      lockDuration: lockMs,
-      stalledInterval: lockMs / 2,
-      maxStalledCount,
-      runRetryDelay: limits.queueReconnectMaxMs,
-    });
-    worker.on('error', (error) => observer.errored('schedule-worker', error));
-    return worker;
+  #startWorker(): BoundedWorker {
+    const options = { ...this.#options, queue: queueName, concurrency: limits.queueSchedulesAtOnce };
+    return new BoundedWorker(options, (job) => this.#process(job));
   }
 }

@@ -1,13 +1,13 @@
-import { type Job, Queue, Worker } from 'bullmq';
+import { type Job, Queue } from 'bullmq';
 import { limits } from '../../config/limits.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
+import { BoundedWorker } from './bounded-worker.ts';
 import { type RedisLink, withDeadline } from './redis-link.ts';
 
 const queueName = 'wake';
 /** At most one wake-up waits in Redis: those that come after it would find the same journal. */
 const deduplication = { id: 'wake' };
-const maxStalledCount = 3;
 
 export interface WakeUpsOptions {
   readonly link: RedisLink;
@@ -26,7 +26,7 @@ export class WakeUps {
   readonly #options: WakeUpsOptions;
   readonly #queue: Queue;
   readonly #send: CoalescedRun;
-  #worker: Worker | null = null;
+  #worker: BoundedWorker | null = null;
   #work: CoalescedRun | null = null;
   #latestBatch: string | null = null;
   #claims = 0;
@@ -45,7 +45,7 @@ export class WakeUps {
       skipVersionCheck: true,
       streams: { events: { maxLen: limits.queueEventsKept } },
     });
-    this.#queue.on('error', (error) => observer.errored('wake-queue', error));
+    this.#queue.on('error', (error) => link.report('wake-queue', error));
   }
 
   wake(batchId: string): Promise<void> {
@@ -59,18 +59,10 @@ export class WakeUps {
   }
 
   onWake(work: () => Promise<void>): void {
-    const { link, observer, prefix, lockMs } = this.#options;
+    const { observer } = this.#options;
     this.#work = new CoalescedRun(work, (error) => observer.errored('wake', error));
-    this.#worker = new Worker(queueName, (job) => this.#process(job), {
-      connection: link.openPatient(),
-      prefix,
-      concurrency: 1,
-      lockDuration: lockMs,
-      stalledInterval: lockMs / 2,
-      maxStalledCount,
-      runRetryDelay: limits.queueReconnectMaxMs,
-    });
-    this.#worker.on('error', (error) => observer.errored('wake-worker', error));
+    const options = { ...this.#options, queue: queueName, concurrency: 1 };
+    this.#worker = new BoundedWorker(options, (job) => this.#process(job));
   }
 
   async depth(): Promise<number> {
@@ -81,7 +73,7 @@ export class WakeUps {
 
   async close(): Promise<void> {
     await Promise.all([this.#send.stop(), this.#work?.stop()]);
-    const parts = [this.#worker?.close(), this.#queue.close()];
+    const parts = [this.#worker?.closeInTime(), this.#queue.close()];
     await withDeadline(Promise.allSettled(parts), limits.queueCloseTimeoutMs).catch(() => undefined);
   }
 
