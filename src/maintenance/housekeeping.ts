@@ -1,0 +1,37 @@
+import { limits } from '../config/limits.ts';
+import type { JournalStore, MaintenanceStore } from '../store/store.ts';
+import type { Reconciler } from './reconciler.ts';
+
+/** Effects whose worker has not come back are made due again; they are issued anew under a higher generation. */
+export function operationRecovery(store: JournalStore, wake: () => void): Reconciler {
+  return {
+    name: 'operation-recovery',
+    everyMs: limits.recoveryEveryMs,
+    run: async () => {
+      const due = await store.effectsRecover({ all: false });
+      wake();
+      return due;
+    },
+  };
+}
+
+/** Hosts that have been silent are shown as offline; what they hold stays theirs. */
+export function hostLiveness(store: MaintenanceStore): Reconciler {
+  return {
+    name: 'host-liveness',
+    everyMs: limits.hostLivenessEveryMs,
+    run: async () => (await store.hostsExpire(limits.hostSilenceMs)).length,
+  };
+}
+
+/** Ended operations, expired idempotency keys and old events go, a bounded number at a time. */
+export function retention(
+  store: MaintenanceStore,
+  ages: { readonly operationsMs: number; readonly eventsMs: number },
+): Reconciler {
+  return {
+    name: 'retention',
+    everyMs: limits.retentionEveryMs,
+    run: () => store.retentionPurge({ ...ages, atMost: limits.retentionBatches }),
+  };
+}

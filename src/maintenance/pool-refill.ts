@@ -1,0 +1,66 @@
+import { limits } from '../config/limits.ts';
+import { problemOf } from '../domain/errors.ts';
+import type { EffectResult, ProvisionAnswer, ProvisionRequest, StorageNode } from '../storage-node/storage-node.ts';
+import type { MaintenanceStore, PoolEffect, ResourceStore, VolumeSettle } from '../store/store.ts';
+import { perNode } from './per-node.ts';
+import type { Reconciler } from './reconciler.ts';
+
+/** Keeps every pool at its minimum of free volumes, made and formatted ahead of demand. */
+export class PoolRefill implements Reconciler {
+  readonly name = 'pool-refill';
+  readonly everyMs = limits.refillEveryMs;
+  readonly #store: MaintenanceStore & Pick<ResourceStore, 'poolList'>;
+  readonly #nodes: ReadonlyMap<string, StorageNode>;
+  #recoverAll: boolean;
+
+  constructor(options: {
+    readonly store: MaintenanceStore & Pick<ResourceStore, 'poolList'>;
+    readonly nodes: ReadonlyMap<string, StorageNode>;
+    /** This process is the only one: what an earlier one had begun is nobody's. */
+    readonly alone: boolean;
+  }) {
+    this.#store = options.store;
+    this.#nodes = options.nodes;
+    this.#recoverAll = options.alone;
+  }
+
+  async run(): Promise<number> {
+    const abandoned = await this.#store.refillRecover({ all: this.#recoverAll, atMost: limits.refillRecoverVolumes });
+    this.#recoverAll = this.#recoverAll && abandoned.length === limits.refillRecoverVolumes;
+    let made = await this.#provision(abandoned);
+    for (const pool of await this.#poolsInNeed()) made += await this.#refill(pool);
+    return made;
+  }
+
+  async #poolsInNeed(): Promise<string[]> {
+    const { pools } = await this.#store.counters();
+    return pools.flatMap(({ name, state, minFree, status }) =>
+      state === 'active' && status.blockedReason === null && status.free + status.provisioning < minFree ? [name] : [],
+    );
+  }
+
+  async #refill(pool: string): Promise<number> {
+    let made = 0;
+    for (;;) {
+      const reserved = await this.#store.refillReserve(pool, limits.refillVolumes);
+      if (reserved.length === 0) return made;
+      const succeeded = await this.#provision(reserved);
+      made += succeeded;
+      // What failed is not asked for again at once: the next run does.
+      if (succeeded < reserved.length) return made;
+    }
+  }
+
+  async #provision(effects: readonly PoolEffect<ProvisionRequest>[]): Promise<number> {
+    const done = await perNode(effects, this.#nodes, (node, requests) => node.provision(requests));
+    const settles = done.map(({ request, result }) => settleOf(request, result));
+    if (settles.length > 0) await this.#store.refillSettle(settles);
+    return settles.filter(({ result }) => result.ok).length;
+  }
+}
+
+function settleOf({ volumeId, generation }: ProvisionRequest, result: EffectResult<ProvisionAnswer>): VolumeSettle {
+  if (result.ok) return { volumeId, generation, result: { ok: true, formatted: result.value.formatted } };
+  const problem = result.problem ?? problemOf(null);
+  return { volumeId, generation, result: { ok: false, problem, quarantine: false } };
+}

@@ -1,0 +1,10 @@
+/**
+ * Something that must stay true. `run` takes no arguments, reads intent and reality, moves one toward the other, can be
+ * repeated at any time, and leaves retrying to its next run.
+ */
+export interface Reconciler {
+  readonly name: string;
+  readonly everyMs: number;
+  /** Answers how many things it changed; 0 on a run that found everything as it should be. */
+  run(): Promise<number>;
+}

@@ -1,0 +1,40 @@
+import { limits } from '../config/limits.ts';
+import type { StorageNode } from '../storage-node/storage-node.ts';
+import type { MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import { perNode } from './per-node.ts';
+import type { Reconciler } from './reconciler.ts';
+
+/** Volumes that no pool keeps: retired ones, those of drained pools, and returned ones that never had a pool. */
+export class VolumeDestroy implements Reconciler {
+  readonly name = 'volume-destroy';
+  readonly everyMs = limits.destroyEveryMs;
+  readonly #store: MaintenanceStore;
+  readonly #nodes: ReadonlyMap<string, StorageNode>;
+  #recoverAll: boolean;
+
+  constructor(options: {
+    readonly store: MaintenanceStore;
+    readonly nodes: ReadonlyMap<string, StorageNode>;
+    readonly alone: boolean;
+  }) {
+    this.#store = options.store;
+    this.#nodes = options.nodes;
+    this.#recoverAll = options.alone;
+  }
+
+  async run(): Promise<number> {
+    let changed = await this.#store.poolTrim();
+    for (;;) {
+      const taken = await this.#store.destroyTake({ all: this.#recoverAll, atMost: limits.wipeVolumes });
+      this.#recoverAll = false;
+      if (taken.length === 0) return changed;
+      const done = await perNode(taken, this.#nodes, (node, requests) => node.destroy(requests));
+      const settles = done.map(({ request: { volumeId, generation }, result }): VolumeSettle => {
+        return { volumeId, generation, result: result.ok ? { ok: true } : { ...result, quarantine: false } };
+      });
+      if (settles.length > 0) await this.#store.destroySettle(settles);
+      changed += settles.filter(({ result }) => result.ok).length;
+      if (taken.length < limits.wipeVolumes) return changed;
+    }
+  }
+}
