@@ -15,6 +15,7 @@ import type { Exporter } from '../../fabric/exporter.ts';
 import { makeDirectoryDurably } from '../../system/durable-file.ts';
 import { KeyedMutex } from '../../system/keyed-mutex.ts';
 import { Parallelism } from '../../system/parallelism.ts';
+import { StampFile } from '../stamp-file.ts';
 import type {
   DestroyRequest,
   EffectResult,
@@ -31,7 +32,6 @@ import type {
   WipeRequest,
 } from '../storage-node.ts';
 import { Fence } from './fence.ts';
-import { StampFile } from './stamp-file.ts';
 
 export interface InProcessStorageNodeOptions {
   readonly name: string;

@@ -4,9 +4,9 @@
  * A store with another id, or one that fell behind (a restored backup, a promoted standby), must not reconcile customers'
  * volumes away: it is refused until somebody adopts the data for it.
  */
-import { Failure } from '../../domain/errors.ts';
-import { readJson, replaceJson } from '../../system/durable-file.ts';
-import type { StoreStamp } from '../storage-node.ts';
+import { Failure } from '../domain/errors.ts';
+import { readJson, replaceJson } from '../system/durable-file.ts';
+import type { StoreStamp } from './storage-node.ts';
 
 export class StampFile {
   readonly #path: string;
