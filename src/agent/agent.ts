@@ -12,7 +12,7 @@ import type { AgentContext, AgentLogger } from './context.ts';
 import { ControllerLink, type Reachability } from './controller-link.ts';
 import type { ControllerPort } from './controller-port.ts';
 import type { MountJournal, MountRecord } from './mount-journal.ts';
-import { type MountRequest, Mounts } from './mounts.ts';
+import { type MountAnswer, type MountRequest, Mounts } from './mounts.ts';
 import { Reconciler, type ReconcileSummary } from './reconcile.ts';
 import { Registration } from './registration.ts';
 import { VolumeGate } from './volume-gate.ts';
@@ -84,7 +84,7 @@ export class Agent {
     return new Agent(context, machineId, options);
   }
 
-  mount(request: MountRequest): Promise<MountRecord> {
+  mount(request: MountRequest): Promise<MountAnswer> {
     return this.#track(() => this.#mounts.mount(request));
   }
 

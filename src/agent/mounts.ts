@@ -30,6 +30,11 @@ export interface MountRequest {
   readonly namespace?: string | undefined;
 }
 
+export interface MountAnswer extends MountRecord {
+  /** It was there already. */
+  readonly existing: boolean;
+}
+
 export interface MountsOptions {
   readonly context: AgentContext;
   readonly gate: VolumeGate;
@@ -54,7 +59,7 @@ export class Mounts {
   }
 
   /** The same request again repairs and answers the mount that is there. */
-  async mount(request: MountRequest): Promise<MountRecord> {
+  async mount(request: MountRequest): Promise<MountAnswer> {
     if (!isId(request.volume)) parseName(request.volume, 'volume');
     const { registration, gate } = this.#options;
     await registration.ensure();
@@ -104,15 +109,15 @@ export class Mounts {
     };
   }
 
-  async #mountAlone(wish: MountRecord): Promise<MountRecord> {
+  async #mountAlone(wish: MountRecord): Promise<MountAnswer> {
     const { journal } = this.#context;
     const present = journal.atPath(wish.path);
-    if (present?.state === 'mounted') return await this.#again(present, wish);
+    if (present?.state === 'mounted') return { ...(await this.#again(present, wish)), existing: true };
     await this.#finishLeftovers(wish.volumeId);
     this.#checkRoom(wish);
     const shared = journal.ofVolume(wish.volumeId).find((each) => each.state === 'mounted')?.held ?? null;
     const attachment = shared === null ? await this.#claim(wish) : await this.#join(wish, shared);
-    return await this.#complete(wish, attachment);
+    return { ...(await this.#complete(wish, attachment)), existing: false };
   }
 
   /** No `await` between this check and the record that reserves the path. */

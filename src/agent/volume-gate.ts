@@ -33,7 +33,7 @@ export class VolumeGate {
     this.#waitMs = options.waitMs ?? limits.agentVolumeWaitMs;
   }
 
-  /** Runs the action alone on the volume. `limit-reached` when too many wait, `volume-not-ready` after waiting too long. */
+  /** Runs the action alone on the volume. `too-many-requests` when too many wait, `volume-not-ready` after waiting too long. */
   async run<T>(volumeId: string, action: () => Promise<T>): Promise<T> {
     await this.#enter(volumeId);
     try {
@@ -69,7 +69,7 @@ export class VolumeGate {
       return;
     }
     if (this.#waiting.size >= this.#waitingMax) {
-      throw new Failure('limit-reached', `${this.#waiting.size} calls are waiting for volumes of this host already.`);
+      throw new Failure('too-many-requests', `${this.#waiting.size} calls are waiting for volumes of this host already.`);
     }
     await this.#wait(volumeId);
   }

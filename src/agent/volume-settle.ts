@@ -31,7 +31,7 @@ export type VolumeOutcome = 'left' | 'kept' | 'remade' | 'released' | 'foreign' 
 /** Whether reality, memory and intent differ. */
 export function needsWork(view: VolumeView): boolean {
   const { records, listed, devices, inventory } = view;
-  if (records.length === 0) return devices.length > 0 || (listed !== null && isClaimed(listed));
+  if (records.length === 0) return devices.length > 0 || isLeftover(listed);
   const [first] = records;
   const epoch = first?.held?.target.epoch ?? -1;
   if (!isGranted(listed, epoch) || listed.hostSide !== 'attached') return true;
@@ -48,7 +48,7 @@ export async function settleVolume(context: AgentContext, view: VolumeView): Pro
     outcome = await settleRecords(context, view, attachment, standing);
   }
   if (records.length > 0) return outcome;
-  if (listed !== null && isClaimed(listed)) return await releaseUnrecorded(context, listed);
+  if (isLeftover(listed)) return await releaseUnrecorded(context, listed);
   return await removeOrphans(context, view, listed);
 }
 
@@ -65,6 +65,12 @@ function withHeld(records: readonly MountRecord[], listed: Attachment | null): r
 /** The host has said that it has, or is about to make, a device. */
 function isClaimed(attachment: Attachment): boolean {
   return attachment.hostSide === 'claimed' || attachment.hostSide === 'attached';
+}
+
+/** Without a record: claimed once by this host, and not ended. What it never claimed is a user's, and waits for one. */
+function isLeftover(listed: Attachment | null): listed is Attachment {
+  if (listed === null || listed.hostSide === 'none') return false;
+  return isClaimed(listed) || isGranted(listed, listed.epoch);
 }
 
 async function settleRecords(

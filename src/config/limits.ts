@@ -23,6 +23,7 @@ export const limits = {
   requestReceiveMs: 30_000,
   urlParameterLength: 512,
   closeMs: 10_000,
+  keepAliveMs: 65_000,
   hostStatesPerCommit: 256,
   retryAfterSeconds: 1,
   tokenCacheEntries: 1_000,

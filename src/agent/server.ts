@@ -1,0 +1,72 @@
+/**
+ * The agent's own API on its unix socket: what is local to a host. Whoever may open the socket may mount: its file
+ * mode is the access control (0600, or 0660 for a group).
+ */
+import { chmod, rm } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import fastify, { type FastifyInstance } from 'fastify';
+import { limits } from '../config/limits.ts';
+import { Failure, problem } from '../domain/errors.ts';
+import { handleError, sendProblem } from '../http/problem.ts';
+import { compileValidator } from '../http/validation.ts';
+import type { Agent } from './agent.ts';
+import { mountBody, mountParams, requestOf, viewOf } from './mount-schema.ts';
+
+export type SocketMode = 0o600 | 0o660;
+
+export interface AgentServerOptions {
+  readonly agent: Agent;
+  readonly socketPath: string;
+  readonly socketMode: SocketMode;
+}
+
+/** Listens; a socket that a dead process left is replaced, one that answers is `resource-in-use`. */
+export async function serveAgent(options: AgentServerOptions): Promise<{ close(): Promise<void> }> {
+  const { agent, socketPath, socketMode } = options;
+  await removeDeadSocket(socketPath);
+  const app = agentRoutes(agent);
+  await app.listen({ path: socketPath });
+  await chmod(socketPath, socketMode);
+  return { close: () => app.close() };
+}
+
+export function agentRoutes(agent: Agent): FastifyInstance {
+  const app = fastify({ bodyLimit: limits.agentBodyBytes, forceCloseConnections: 'idle' });
+  app.setValidatorCompiler(compileValidator);
+  app.setErrorHandler(handleError);
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(reply, problem('route-not-found', `There is no ${request.method} ${request.url.slice(0, 200)}.`)),
+  );
+  const routes = app.withTypeProvider<TypeBoxTypeProvider>();
+  routes.get('/v1/status', () => agent.status());
+  routes.get('/v1/mounts', () => ({ items: agent.mounts().map(viewOf) }));
+  routes.post('/v1/mounts', { schema: { body: mountBody } }, async (request, reply) => {
+    const { existing, ...record } = await agent.mount(requestOf(request.body));
+    return reply.code(existing ? 200 : 201).send(viewOf(record));
+  });
+  routes.delete('/v1/mounts/:id', { schema: { params: mountParams } }, async (request, reply) => {
+    await agent.unmount(request.params.id);
+    return reply.code(204).send();
+  });
+  return app;
+}
+
+async function removeDeadSocket(socketPath: string): Promise<void> {
+  if (await answers(socketPath)) {
+    throw new Failure('resource-in-use', `Another agent listens at ${socketPath}.`);
+  }
+  await rm(socketPath, { force: true });
+}
+
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const connection = createConnection(socketPath);
+    const settle = (isAlive: boolean) => {
+      connection.destroy();
+      resolve(isAlive);
+    };
+    connection.once('connect', () => settle(true));
+    connection.once('error', () => settle(false));
+  });
+}

@@ -1,0 +1,223 @@
+import test from 'ava';
+import { Failure } from '../../../src/domain/errors.ts';
+import { AgentWorld, hostName } from '../../support/agent-world.ts';
+
+const nothing = { left: 0, kept: 0, remade: 0, released: 0, foreign: 0, failed: 0 };
+
+test('a host in order is left alone', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  await agent.mount({ volume: 'data' });
+  const { calls } = world.host;
+  calls.length = 0;
+  t.deepEqual((await agent.reconcile()).outcomes, nothing);
+  t.deepEqual(calls, ['discoverPorts', 'inventory']);
+});
+
+test('hazard 9: reality is read after the sequence was taken and before the intent', async (t) => {
+  const world = await AgentWorld.make(t);
+  const order: string[] = [];
+  const { controller, host } = world;
+  for (const [name, target] of [
+    ['inventoryBegin', controller],
+    ['inventory', host],
+    ['attachmentList', controller],
+  ] as const) {
+    const method: unknown = Reflect.get(target, name);
+    if (typeof method !== 'function') continue;
+    Reflect.set(target, name, (...args: unknown[]) => {
+      order.push(name);
+      return Reflect.apply(method, target, args);
+    });
+  }
+  const agent = await world.start();
+  await agent.reconcile();
+  t.deepEqual(order, ['inventoryBegin', 'inventory', 'attachmentList']);
+});
+
+test('hazard 9: mounts made while the reconciler reads are neither reported missing nor undone', async (t) => {
+  const world = await AgentWorld.make(t);
+  const names = Array.from({ length: 20 }, (_, index) => `v${index}`);
+  for (const name of names) world.addVolume(name);
+  const agent = await world.start();
+  const mounts = names.map((volume) => agent.mount({ volume }));
+  const runs = Promise.all(Array.from({ length: 5 }, () => agent.reconcile()));
+  await Promise.all([...mounts, runs]);
+  await agent.reconcile();
+  t.is(world.host.mounts.length, names.length);
+  t.true([...world.controller.attachments.values()].every(({ state }) => state === 'attached'));
+  t.deepEqual(world.violations, []);
+});
+
+test('an inventory that cannot be read reports nothing and removes nothing', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  await agent.mount({ volume: 'data' });
+  world.host.unreadable = true;
+  t.is((await agent.reconcile()).problem, 'the devices cannot be read');
+  t.deepEqual(world.controller.presence, []);
+  t.deepEqual(world.state(agent), world.complete('data'));
+});
+
+test('hazard 19: after a reboot what is still wanted is mounted again', async (t) => {
+  const world = await AgentWorld.make(t);
+  for (const name of ['a', 'b']) world.addVolume(name);
+  const before = await world.start();
+  for (const volume of ['a', 'b']) await before.mount({ volume });
+  world.host.reboot();
+  const agent = await world.start();
+  t.is((await agent.reconcile()).outcomes.remade, 2);
+  t.deepEqual(world.state(agent), world.complete('a', 'b'));
+  t.is(world.controller.reports.at(-1)?.bootId, 'boot-2');
+});
+
+test('hazard 10: what the controller has taken back is not mounted again after a reboot', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const before = await world.start();
+  const { held } = await before.mount({ volume: 'data' });
+  world.host.reboot();
+  world.controller.attachments.delete(held?.target.attachmentId ?? '');
+  const other = { volume: 'data', host: 'node2', accessMode: 'single-writer' as const, claim: true };
+  await world.controller.attachmentCreate(other);
+  const agent = await world.start();
+  world.host.calls.length = 0;
+  await agent.reconcile();
+  t.deepEqual(agent.mounts(), []);
+  t.false(world.host.calls.includes('attach') || world.host.calls.includes('mount'));
+  t.is(world.host.devices.length, 0);
+});
+
+test('hazard 10: a device whose epoch is over is cleaned, not remounted', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { held } = await agent.mount({ volume: 'data' });
+  world.controller.attachments.delete(held?.target.attachmentId ?? '');
+  await world.controller.attachmentCreate({ volume: 'data', host: hostName, accessMode: 'single-writer' });
+  await agent.reconcile();
+  t.deepEqual(agent.mounts(), []);
+  t.is(world.host.devices.length, 0);
+  t.is(world.host.mounts.length, 0);
+  t.deepEqual(
+    [...world.controller.attachments.values()].map(({ hostSide }) => hostSide),
+    ['none'],
+  );
+});
+
+test('hazard 2: a controller whose store knows less than this host moves nothing', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  await agent.mount({ volume: 'data' });
+  world.controller.attachments.clear();
+  world.controller.volumes.clear();
+  t.is((await agent.reconcile()).outcomes.foreign, 1);
+  t.is(world.host.mounts.length, 1);
+  t.is(agent.mounts().length, 1);
+});
+
+test('hazard 12: a device without an attachment is removed', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  world.host.devices.push(
+    { path: '/dev/loop7', volumeId: 'vol_data', mediaGeneration: 1 },
+    { path: '/dev/loop8', volumeId: 'vol_deleted', mediaGeneration: 3 },
+  );
+  const agent = await world.start();
+  t.is((await agent.reconcile()).outcomes.released, 2);
+  t.deepEqual(world.host.devices, []);
+});
+
+test('a claim without a record is ended, a plain attachment is left to its user', async (t) => {
+  const world = await AgentWorld.make(t);
+  for (const name of ['claimed', 'plain']) world.addVolume(name);
+  const request = { host: hostName, accessMode: 'single-writer' as const };
+  await world.controller.attachmentCreate({ ...request, volume: 'claimed', claim: true });
+  await world.controller.attachmentCreate({ ...request, volume: 'plain' });
+  const agent = await world.start();
+  await agent.reconcile();
+  t.deepEqual(
+    [...world.controller.attachments.values()].map(({ volume }) => volume),
+    ['plain'],
+  );
+});
+
+test('what the controller wants back is unmounted, removed and reported gone', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { held } = await agent.mount({ volume: 'data' });
+  await agent.mount({ volume: 'data', path: '/mnt/second' });
+  await world.controller.attachmentDelete(held?.target.attachmentId ?? '');
+  await agent.reconcile();
+  t.deepEqual(world.state(agent), world.complete());
+});
+
+test('what the controller wants back and a process still uses stays, and is told', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { held, path } = await agent.mount({ volume: 'data' });
+  world.host.busyPaths.add(path);
+  await world.controller.attachmentDelete(held?.target.attachmentId ?? '');
+  t.is((await agent.reconcile()).outcomes.failed, 1);
+  t.regex(agent.mounts()[0]?.heldBy ?? '', /process 42/);
+  t.is(world.host.mounts.length, 1);
+  world.host.busyPaths.clear();
+  await agent.reconcile();
+  t.deepEqual(world.state(agent), world.complete());
+});
+
+test('a detach that the controller wants is noticed without anybody asking', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { held } = await agent.mount({ volume: 'data' });
+  agent.startTimers({ detachPollMs: 10, reconcileMs: 3_600_000 });
+  await world.controller.attachmentDelete(held?.target.attachmentId ?? '');
+  while (world.host.devices.length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await agent.close();
+  t.deepEqual(world.state(agent), world.complete());
+});
+
+test('a mount that somebody removed by hand is made again', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { path } = await agent.mount({ volume: 'data' });
+  await world.host.unmount(path);
+  t.is((await agent.reconcile()).outcomes.remade, 1);
+  t.deepEqual(world.state(agent), world.complete('data'));
+});
+
+test('one volume that fails does not keep the others from being put right', async (t) => {
+  const world = await AgentWorld.make(t);
+  for (const name of ['a', 'b']) world.addVolume(name);
+  const before = await world.start();
+  for (const volume of ['a', 'b']) await before.mount({ volume });
+  world.host.reboot();
+  const { onAttach } = world.host;
+  world.host.onAttach = (target) => {
+    onAttach(target);
+    if (target.volumeId === 'vol_a') throw new Failure('device-error', 'the medium is damaged');
+  };
+  const agent = await world.start();
+  t.deepEqual((await agent.reconcile()).outcomes, { ...nothing, failed: 1, remade: 1 });
+  world.host.onAttach = onAttach;
+  await agent.reconcile();
+  t.is(world.host.mounts.length, 2);
+});
+
+test('hazard 13: a host whose name another machine holds attaches nothing', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  world.controller.hostRegister = () => Promise.reject(new Failure('host-conflict', 'another machine is node1'));
+  const agent = await world.start();
+  const error = await t.throwsAsync(agent.mount({ volume: 'data' }), { instanceOf: Failure });
+  t.is(error.code, 'host-conflict');
+  t.is((await agent.reconcile()).problem, 'another machine is node1');
+  t.is(world.controller.attachments.size, 0);
+});
