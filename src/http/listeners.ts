@@ -1,0 +1,99 @@
+/**
+ * Where requests come in: a TCP port (with or without TLS) and a unix socket, both answered by the same application.
+ *
+ * Whoever can open the socket's file is the administrator, so the file is made with its final mode: there is no moment
+ * at which others could open it. A socket file that nobody listens on is left over from a crash and is replaced.
+ */
+import { lstat, unlink } from 'node:fs/promises';
+import http from 'node:http';
+import net from 'node:net';
+import { limits } from '../config/limits.ts';
+import { Failure } from '../domain/errors.ts';
+import type { App } from './app.ts';
+import { trustConnection } from './authentication.ts';
+
+export interface TcpListener {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface UnixListener {
+  readonly path: string;
+  /** Mode of the socket file; 0600 when absent. */
+  readonly mode?: number;
+}
+
+export interface Listening {
+  /** Null without a TCP listener. */
+  readonly port: number | null;
+  readonly socketPath: string | null;
+}
+
+/** Starts listening; `app.close()` ends it. */
+export async function listen(
+  app: App,
+  where: { readonly tcp?: TcpListener | null; readonly unix?: UnixListener | null },
+): Promise<Listening> {
+  const { tcp = null, unix = null } = where;
+  const server = unix === null ? null : socketServer(app);
+  await app.ready();
+  if (unix !== null && server !== null) await listenOnSocket(server, unix);
+  if (tcp !== null) await app.listen({ host: tcp.host, port: tcp.port });
+  const address = tcp === null ? null : app.server.address();
+  return {
+    port: address !== null && typeof address === 'object' ? address.port : null,
+    socketPath: unix?.path ?? null,
+  };
+}
+
+function socketServer(app: App): http.Server {
+  const server = http.createServer({ requestTimeout: limits.requestReceiveMs }, (request, response) => {
+    app.routing(request, response);
+  });
+  server.maxConnections = limits.connections;
+  server.on('connection', trustConnection);
+  app.addHook('preClose', async () => await closeServer(server));
+  return server;
+}
+
+async function closeServer(server: http.Server): Promise<void> {
+  if (!server.listening) return;
+  await new Promise<void>((resolve) => {
+    const late = setTimeout(() => server.closeAllConnections(), limits.closeMs);
+    server.close(() => {
+      clearTimeout(late);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+async function listenOnSocket(server: http.Server, unix: UnixListener): Promise<void> {
+  await removeLeftOver(unix.path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    const umask = process.umask(0o777 & ~(unix.mode ?? 0o600));
+    try {
+      server.listen({ path: unix.path }, resolve);
+    } finally {
+      process.umask(umask);
+    }
+  });
+}
+
+async function removeLeftOver(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => null);
+  if (found === null) return;
+  if (!found.isSocket()) throw new Failure('resource-in-use', `${path} is there and is no socket.`);
+  if (await answers(path)) throw new Failure('resource-in-use', `Another process listens on ${path}.`);
+  await unlink(path);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = net.connect(path);
+    probe.on('connect', () => resolve(true));
+    probe.on('error', () => resolve(false));
+    probe.on('connect', () => probe.destroy());
+  });
+}

@@ -1,0 +1,44 @@
+import { limits } from '../../config/limits.ts';
+import type { App, RouteContext } from '../app.ts';
+import { answer } from '../schema/answers.ts';
+import { healthSchema, readinessSchema } from '../schema/status.ts';
+
+const tags = ['service'];
+
+export function registerStatus(app: App, context: RouteContext): void {
+  app.get(
+    '/healthz',
+    { schema: { tags, summary: 'Whether the process answers', response: { 200: answer(healthSchema) } } },
+    async () => ({ status: 'ok' }) as const,
+  );
+  registerReadiness(app, context);
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        tags,
+        summary: 'Metrics in Prometheus text format',
+        response: { 200: { description: 'Metrics.', content: { 'text/plain': { schema: { type: 'string' } } } } },
+      },
+    },
+    async (_request, reply) => {
+      return reply.header('content-type', context.metrics.contentType).send(await context.metrics.metrics());
+    },
+  );
+}
+
+function registerReadiness(app: App, context: RouteContext): void {
+  const response = {
+    200: answer(readinessSchema, 'Everything is ready.'),
+    503: answer(readinessSchema, 'Something is not ready.'),
+  };
+  app.get(
+    '/readyz',
+    { schema: { tags, summary: 'Whether requests can be served', response } },
+    async (_request, reply) => {
+      const unready = await context.controlPlane.readiness();
+      if (unready.length === 0) return reply.send({ status: 'ready', unready });
+      return reply.code(503).header('retry-after', limits.retryAfterSeconds).send({ status: 'not-ready', unready });
+    },
+  );
+}

@@ -1,0 +1,81 @@
+import { Failure } from '../../domain/errors.ts';
+import { parseName } from '../../domain/names.ts';
+import type { App, RouteContext } from '../app.ts';
+import { listQuery, pageRequest, pathParameter } from '../paging.ts';
+import { answer } from '../schema/answers.ts';
+import {
+  storageNodeBody,
+  storageNodePageSchema,
+  storageNodeSchema,
+  type Target,
+  targetPageSchema,
+} from '../schema/host.ts';
+import { parsePorts } from './hosts.ts';
+
+const params = pathParameter('name', 'Name of the storage node.', 'local');
+const tags = ['storage-nodes'];
+
+export function registerStorageNodes(app: App, context: RouteContext): void {
+  const querystring = listQuery({});
+  app.get(
+    '/v1/storage-nodes',
+    { schema: { tags, summary: 'List storage nodes', querystring, response: { 200: answer(storageNodePageSchema) } } },
+    async (request) => await context.controlPlane.store.storageNodeList(pageRequest(request.query)),
+  );
+  app.get(
+    '/v1/storage-nodes/:name',
+    { schema: { tags, summary: 'Show a storage node', params, response: { 200: answer(storageNodeSchema) } } },
+    async (request) => {
+      const { name } = request.params;
+      const node = await context.controlPlane.store.storageNodeGet(name);
+      if (node === null) throw new Failure('storage-node-not-found', `There is no storage node ${name}.`);
+      return node;
+    },
+  );
+  registerRegistration(app, context);
+  registerTargets(app, context);
+}
+
+function registerRegistration(app: App, context: RouteContext): void {
+  app.put(
+    '/v1/storage-nodes/:name',
+    {
+      schema: {
+        tags,
+        summary: 'Register a storage node',
+        description: 'By the storage node, at its start and as a sign of life.',
+        params,
+        body: storageNodeBody,
+        response: { 200: answer(storageNodeSchema) },
+      },
+    },
+    async (request) => {
+      const name = parseName(request.params.name);
+      const targetPorts = parsePorts(request.body.targetPorts, 'targetPorts');
+      return await context.controlPlane.store.storageNodeRegister({ ...request.body, name, targetPorts });
+    },
+  );
+}
+
+/** One page is the ports of one page of nodes. */
+function registerTargets(app: App, context: RouteContext): void {
+  app.get(
+    '/v1/targets',
+    {
+      schema: {
+        tags,
+        summary: 'List target ports',
+        description: 'The target ports of all storage nodes; `pageSize` counts nodes.',
+        querystring: listQuery({}),
+        response: { 200: answer(targetPageSchema) },
+      },
+    },
+    async (request) => {
+      const page = await context.controlPlane.store.storageNodeList(pageRequest(request.query));
+      const items = page.items.flatMap((node) =>
+        node.targetPorts.map((port): Target => ({ ...port, storageNode: node.name })),
+      );
+      return { items, nextPageToken: page.nextPageToken };
+    },
+  );
+}

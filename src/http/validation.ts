@@ -1,0 +1,33 @@
+/** Request parts against their schemas: bodies as they are; parameters, which are always text, converted first. */
+import type { FastifySchemaCompiler } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Value } from 'typebox/value';
+import { Failure } from '../domain/errors.ts';
+import { SchemaCheck } from '../operations/schema-check.ts';
+import { Refused } from './problem.ts';
+
+type Checked = { readonly value: unknown } | { readonly error: Error };
+
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  const check = new SchemaCheck<unknown>(schema);
+  if (httpPart === 'body') return (value: unknown) => checked(check, value);
+  return (value: unknown) => checked(check, Value.Convert(schema, value));
+};
+
+/** For routes whose handler parses the body by itself: the schema is documentation there. */
+export const compileParametersOnly: FastifySchemaCompiler<TSchema> = (route) => {
+  return route.httpPart === 'body' ? acceptAny : compileValidator(route);
+};
+
+function acceptAny(value: unknown): Checked {
+  return { value };
+}
+
+function checked(check: SchemaCheck<unknown>, value: unknown): Checked {
+  try {
+    return { value: check.check(value) };
+  } catch (error) {
+    if (error instanceof Failure) return { error: new Refused(error) };
+    throw error;
+  }
+}
