@@ -13,6 +13,10 @@ export class KeyedLock {
     return this.#tails.size;
   }
 
+  isFree(key: string): boolean {
+    return !this.#tails.has(key);
+  }
+
   /** Throws `deadline-exceeded` when the holders before do not release in time; the key's order is kept. */
   async acquire(key: string, deadlineMs: number): Promise<Release> {
     const before = this.#tails.get(key);

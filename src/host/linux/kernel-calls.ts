@@ -323,6 +323,11 @@ export function findEverything(at: Surroundings): Findings {
   return { loops, mounts: devices.size === 0 ? [] : mountsEverywhere(at.root, devices) };
 }
 
+/** Whether somebody has the device exclusively, such as a mount in a namespace that no process shows. */
+export function isDeviceHeld(number: number): boolean {
+  return isInUse(number);
+}
+
 export function findLoops(at: Surroundings): readonly LoopFound[] {
   return scanLoops(at);
 }

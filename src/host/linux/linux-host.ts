@@ -34,7 +34,7 @@ import { linkOf } from '../local-medium.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { DeviceMemory } from './device-memory.ts';
 import { discoverPorts, readIdentity } from './identity.ts';
-import { inventoryOf } from './inventory.ts';
+import { inventoryOf, unmountedLoops } from './inventory.ts';
 import type {
   AttachAnswer,
   AttachRequest,
@@ -209,7 +209,8 @@ export class LinuxHost implements Host {
     const { bootId } = await this.identity();
     const options = { deadlineMs: this.#settings.callDeadlineMs };
     const findings = await translated(() => this.#pool.run<Findings>('findEverything', [this.#at], options));
-    return inventoryOf(findings, { bootId, sequence, baseDirectory: join(this.#settings.stateDirectory, 'mnt') });
+    const held = await this.#heldInvisibly(findings);
+    return inventoryOf(findings, { bootId, sequence, held, baseDirectory: join(this.#settings.stateDirectory, 'mnt') });
   }
 
   async close(): Promise<void> {
@@ -248,6 +249,17 @@ export class LinuxHost implements Host {
         throw error;
       }
     };
+  }
+
+  /** Devices without a visible mount that are in use all the same. A volume that is being worked on is left alone. */
+  async #heldInvisibly(findings: Findings): Promise<ReadonlySet<number>> {
+    const quiet = unmountedLoops(findings).filter(({ volumeId }) => this.#locks.isFree(`volume ${volumeId}`));
+    const held = await Promise.all(
+      quiet.map(({ volumeId, number }) =>
+        this.#underLock(`volume ${volumeId}`, (call) => call<boolean>('isDeviceHeld', number)),
+      ),
+    );
+    return new Set(quiet.filter((_, index) => held[index] === true).map(({ number }) => number));
   }
 
   async #passFence({ volumeId, epoch }: DeviceTarget): Promise<void> {

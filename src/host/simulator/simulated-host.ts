@@ -96,7 +96,7 @@ export class SimulatedHost implements Host {
       const readOnly = target.accessMode === 'read-only-many';
       if (present !== undefined && present.readOnly === readOnly) return { path: pathOf(present) };
       const { volumeId, mediaGeneration } = target;
-      const number = present?.number ?? this.#state.freeNumber();
+      const number = present?.number ?? this.#state.takeNumber();
       const device: SimulatedDevice = { volumeId, mediaGeneration, number, readOnly };
       await this.#append([{ kind: 'device', device }]);
       return { path: pathOf(device) };

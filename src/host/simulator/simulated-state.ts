@@ -32,6 +32,7 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
   readonly mounts = new Map<string, SimulatedMount>();
   readonly epochs = new Map<string, number>();
   bootId: string | null = null;
+  #nextNumber = 0;
 
   get size(): number {
     return this.devices.size + this.mounts.size + this.epochs.size + 1;
@@ -46,6 +47,7 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
     switch (record.kind) {
       case 'device':
         this.devices.set(keyOf(record.device), record.device);
+        this.#nextNumber = Math.max(this.#nextNumber, record.device.number + 1);
         return;
       case 'device-gone':
         this.devices.delete(keyOf(record));
@@ -71,11 +73,10 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
     for (const [volumeId, epoch] of this.epochs) yield { kind: 'epoch', volumeId, epoch };
   }
 
-  /** The lowest number that no device has. */
-  freeNumber(): number {
-    const taken = new Set([...this.devices.values()].map((device) => device.number));
-    let number = 0;
-    while (taken.has(number)) number += 1;
+  /** Answers each number once, also to calls whose devices are not durable yet. */
+  takeNumber(): number {
+    const number = this.#nextNumber;
+    this.#nextNumber += 1;
     return number;
   }
 
