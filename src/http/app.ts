@@ -13,11 +13,22 @@ import type { Waiting } from './waiting.ts';
 
 export type App = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
+/** What the HTTP layer counts, and where the counts are read. */
+export interface HttpMetrics {
+  readonly registry: Registry;
+  httpAnswered(answer: {
+    readonly method: string;
+    readonly route: string | null;
+    readonly statusCode: number;
+    readonly durationMs: number;
+  }): void;
+}
+
 /** `controlPlane` is looked at while a request is served, never while routes are made. */
 export interface RouteContext {
   readonly controlPlane: ControlPlane;
   readonly clock: Clock;
-  readonly metrics: Registry;
+  readonly metrics: HttpMetrics;
   readonly tokens: TokenCache;
   readonly events: EventFeed;
   readonly waiting: Waiting;

@@ -6,20 +6,18 @@
  */
 import http from 'node:http';
 import https from 'node:https';
-import Fastify, { type FastifyBaseLogger, type FastifyRequest } from 'fastify';
-import type { Registry } from 'prom-client';
+import Fastify, { type FastifyBaseLogger, type FastifyRequest, LogController } from 'fastify';
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
 import { newId } from '../domain/ids.ts';
 import type { ControlPlane } from '../operations/control-plane.ts';
 import type { Clock } from '../system/clock.ts';
-import type { App, RouteContext } from './app.ts';
+import type { App, HttpMetrics, RouteContext } from './app.ts';
 import { registerAuthentication } from './authentication.ts';
 import { EventFeed } from './event-feed.ts';
 import { registerIdempotency } from './idempotency.ts';
 import { registerOpenApi } from './openapi.ts';
 import { handleError, sendProblem } from './problem.ts';
-import { observeRequests } from './request-metrics.ts';
 import { registerAttachments } from './routes/attachments.ts';
 import { registerEvents } from './routes/events.ts';
 import { registerFlowPolicies } from './routes/flow-policies.ts';
@@ -39,7 +37,7 @@ import { Waiting } from './waiting.ts';
 export interface ServerOptions {
   readonly controlPlane: ControlPlane;
   readonly logger: FastifyBaseLogger;
-  readonly metrics: Registry;
+  readonly metrics: HttpMetrics;
   readonly clock: Clock;
   readonly tls?: ServerTls | null;
 }
@@ -63,8 +61,7 @@ export function buildServer(options: ServerOptions): App {
   acceptJsonOnly(app);
   app.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
   keepRoom(app, context.waiting);
-  logRequests(app);
-  observeRequests(app, options.metrics);
+  tellRequests(app, options.metrics);
   registerOpenApi(app);
   registerAuthentication(app, context);
   registerIdempotency(app, context);
@@ -90,7 +87,7 @@ function contextOf(options: ServerOptions): RouteContext {
 function newApp(options: ServerOptions): App {
   return Fastify({
     loggerInstance: options.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
     routerOptions: { maxParamLength: limits.urlParameterLength, ignoreTrailingSlash: false },
     exposeHeadRoutes: false,
@@ -150,23 +147,22 @@ function bodyBytesOf(request: FastifyRequest): number {
 
 const quietRoutes = new Set(['/healthz', '/readyz', '/metrics']);
 
-/** One line a request, after its answer. */
-function logRequests(app: App): void {
+/** After its answer: one line in the log, one observation in the metrics. */
+function tellRequests(app: App, metrics: HttpMetrics): void {
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? null;
+    const { method } = request;
+    const { statusCode, elapsedTime: durationMs } = reply;
+    metrics.httpAnswered({ method, route, statusCode, durationMs });
     const level = route !== null && quietRoutes.has(route) ? 'debug' : 'info';
-    request.log[level](
-      {
-        method: request.method,
-        route,
-        status: reply.statusCode,
-        durationMs: Math.round(reply.elapsedTime * 100) / 100,
-        principal: request.principal?.name ?? null,
-      },
-      'request',
-    );
+    const principal = request.principal?.name ?? null;
+    request.log[level]({ method, route, status: statusCode, durationMs: hundredths(durationMs), principal }, 'request');
     done();
   });
+}
+
+function hundredths(durationMs: number): number {
+  return Math.round(durationMs * 100) / 100;
 }
 
 function registerRoutes(app: App, context: RouteContext): void {

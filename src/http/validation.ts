@@ -1,4 +1,7 @@
-/** Request parts against their schemas: bodies as they are; parameters, which are always text, converted first. */
+/**
+ * Request parts against their schemas: bodies as they are; parameters, which are always text, converted first. Headers
+ * are documented by their schema and parsed where they are used.
+ */
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Value } from 'typebox/value';
@@ -9,8 +12,9 @@ import { Refused } from './problem.ts';
 type Checked = { readonly value: unknown } | { readonly error: Error };
 
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  if (httpPart === 'headers') return acceptAny;
   const check = new SchemaCheck<unknown>(schema);
-  if (httpPart === 'body') return (value: unknown) => checked(check, value);
+  if (httpPart === 'body') return (value: unknown) => (value === null ? missingBody() : checked(check, value));
   return (value: unknown) => checked(check, Value.Convert(schema, value));
 };
 
@@ -18,6 +22,11 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
 export const compileParametersOnly: FastifySchemaCompiler<TSchema> = (route) => {
   return route.httpPart === 'body' ? acceptAny : compileValidator(route);
 };
+
+function missingBody(): Checked {
+  const detail = 'body: nothing was sent; a JSON object is needed.';
+  return { error: new Refused(new Failure('invalid-request', detail, { field: 'body' })) };
+}
 
 function acceptAny(value: unknown): Checked {
   return { value };

@@ -22,7 +22,8 @@ export function registerStatus(app: App, context: RouteContext): void {
       },
     },
     async (_request, reply) => {
-      return reply.header('content-type', context.metrics.contentType).send(await context.metrics.metrics());
+      const { registry } = context.metrics;
+      return reply.header('content-type', registry.contentType).send(await registry.metrics());
     },
   );
 }
