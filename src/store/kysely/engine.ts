@@ -13,6 +13,8 @@ export interface SqlEngine {
   rows(list: readonly object[], columns: Readonly<Record<string, ColumnType>>): RawBuilder<unknown>;
   /** A subquery that yields the strings of a JSON array, for `IN (...)`. */
   texts(list: readonly string[]): RawBuilder<unknown>;
+  /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
+  jsonField(column: string, field: string): RawBuilder<string | null>;
   /** The database's own time, ms since the epoch. */
   readonly now: RawBuilder<number>;
 }
@@ -24,6 +26,7 @@ export const sqliteEngine: SqlEngine = {
     return sql`(SELECT ${sql.join(picks)} FROM json_each(${JSON.stringify(list)}))`;
   },
   texts: (list) => sql`(SELECT value FROM json_each(${JSON.stringify(list)}))`,
+  jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
   now: sql<number>`CAST((julianday('now') - 2440587.5) * 86400000 AS integer)`,
 };
 
@@ -34,5 +37,6 @@ export const postgresEngine: SqlEngine = {
     return sql`(SELECT * FROM jsonb_to_recordset(${JSON.stringify(list)}::text::jsonb) AS j(${sql.join(types)}))`;
   },
   texts: (list) => sql`(SELECT jsonb_array_elements_text(${JSON.stringify(list)}::text::jsonb))`,
+  jsonField: (column, field) => sql`(CAST(${sql.ref(column)} AS jsonb) ->> CAST(${field} AS text))`,
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };

@@ -1,0 +1,32 @@
+/** The figures that metrics and readiness show. */
+import { sql } from 'kysely';
+import type { StoreCounters } from '../store.ts';
+import type { Database } from './database.ts';
+import { poolResource } from './rows.ts';
+import { wipeBacklog } from './wipe.ts';
+
+export async function counters(database: Database): Promise<StoreCounters> {
+  const pools = await database.read((db) => db.selectFrom('pools').selectAll().orderBy('name').execute());
+  return {
+    pools: pools.map(poolResource),
+    operationsWaiting: await operationsWaiting(database),
+    wipeBacklog: await wipeBacklog(database),
+    attachmentsByState: await attachmentsByState(database),
+  };
+}
+
+async function operationsWaiting(database: Database): Promise<number> {
+  const { rows } = await database.read((db) =>
+    sql<{ waiting: number | null }>`
+      SELECT CAST(sum(operation_count) AS bigint) AS waiting FROM batches WHERE state <> 'ended'`.execute(db),
+  );
+  return rows[0]?.waiting ?? 0;
+}
+
+async function attachmentsByState(database: Database): Promise<Readonly<Record<string, number>>> {
+  const { rows } = await database.read((db) =>
+    sql<{ state: string; count: number }>`
+      SELECT state, count(*) AS count FROM attachments GROUP BY state ORDER BY state`.execute(db),
+  );
+  return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
+}

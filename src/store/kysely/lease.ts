@@ -1,0 +1,52 @@
+/**
+ * Leases in the database's time, and the store's own identity. A lease's row stays when it is dropped, so that its
+ * fencing token rises with every owner for as long as the store lives.
+ */
+import { sql } from 'kysely';
+import { assert } from '../../domain/errors.ts';
+import type { Database } from './database.ts';
+
+/** The token, or null while another owner holds the lease. The holder extends it under the same token. */
+export async function leaseTake(
+  database: Database,
+  name: string,
+  { owner, ttlMs }: { readonly owner: string; readonly ttlMs: number },
+): Promise<number | null> {
+  const { now } = database.engine;
+  const { rows } = await database.plain((db) =>
+    sql<{ token: number }>`
+      INSERT INTO leases (name, owner, token, until) VALUES (${name}, ${owner}, 1, ${now} + CAST(${ttlMs} AS bigint))
+      ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until,
+        token = CASE WHEN leases.owner = excluded.owner AND leases.until > ${now} THEN leases.token ELSE leases.token + 1 END
+      WHERE leases.owner = excluded.owner OR leases.until <= ${now}
+      RETURNING token`.execute(db),
+  );
+  return rows[0]?.token ?? null;
+}
+
+export async function leaseDrop(database: Database, name: string, owner: string): Promise<void> {
+  await database.plain((db) => sql`UPDATE leases SET until = 0 WHERE name = ${name} AND owner = ${owner}`.execute(db));
+}
+
+export interface Stamp {
+  readonly storeId: string;
+  readonly highestGeneration: number;
+}
+
+export async function storeStamp(database: Database): Promise<Stamp> {
+  const { rows } = await database.read((db) =>
+    sql<Stamp>`
+      SELECT meta.value AS "storeId", sequences.value AS "highestGeneration" FROM meta, sequences
+      WHERE meta.key = 'store-id' AND sequences.name = 'commit'`.execute(db),
+  );
+  const stamp = rows[0];
+  assert(stamp !== undefined, 'store-without-stamp');
+  return { storeId: stamp.storeId, highestGeneration: stamp.highestGeneration };
+}
+
+/** What the store issues from now on is higher than `above`. Event cursors jump over the numbers that are left out. */
+export async function generationRaise(database: Database, above: number): Promise<void> {
+  await database.plain((db) =>
+    sql`UPDATE sequences SET value = ${above} WHERE name = 'commit' AND value < ${above}`.execute(db),
+  );
+}

@@ -1,0 +1,83 @@
+/**
+ * What has ended ages out: whole batches with their operations and idempotency keys, and events from the oldest on.
+ * Ages are the database's. A batch goes only when it has ended, its keys have run out and no row is held for it; the
+ * events that stay are always the newest ones without a gap.
+ */
+import { type Kysely, sql } from 'kysely';
+import { limits } from '../../config/limits.ts';
+import type { Database } from './database.ts';
+import type { Schema } from './schema.ts';
+
+export interface RetentionLimits {
+  readonly operationsMs: number;
+  readonly eventsMs: number;
+  /** Batches, and commits' events, that one call removes at most. */
+  readonly atMost: number;
+}
+
+/** Answers rows removed; 0: nothing is old enough. */
+export async function retentionPurge(
+  database: Database,
+  { operationsMs, eventsMs, atMost }: RetentionLimits,
+): Promise<number> {
+  return (await purgeBatches(database, operationsMs, atMost)) + (await purgeEvents(database, eventsMs, atMost));
+}
+
+interface Ended {
+  readonly seq: number;
+  readonly id: string;
+}
+
+async function purgeBatches(database: Database, ageMs: number, atMost: number): Promise<number> {
+  const expired = (db: Kysely<Schema>) => expiredBatches(database, db, { ageMs, atMost });
+  if ((await database.read(expired)).length === 0) return 0;
+  return database.plain(async (db) => {
+    const batches = await expired(db);
+    const ids = database.engine.texts(batches.map(({ id }) => id));
+    const seqs = database.engine.rows(batches, { seq: 'bigint' });
+    const size = sql.lit(limits.batchOperations);
+    const results = [
+      await sql`DELETE FROM operations WHERE position IN (
+        SELECT o.position FROM ${seqs} AS j JOIN operations AS o
+          ON o.position >= j.seq * ${size} AND o.position < (j.seq + 1) * ${size})`.execute(db),
+      await sql`DELETE FROM idempotency WHERE batch IN ${ids}`.execute(db),
+      await sql`DELETE FROM batches WHERE id IN ${ids} AND state = 'ended'`.execute(db),
+    ];
+    return results.reduce((sum, { numAffectedRows }) => sum + Number(numAffectedRows ?? 0n), 0);
+  });
+}
+
+async function expiredBatches(
+  database: Database,
+  db: Kysely<Schema>,
+  { ageMs, atMost }: { readonly ageMs: number; readonly atMost: number },
+): Promise<readonly Ended[]> {
+  const before = sql`${database.engine.now} - CAST(${ageMs} AS bigint)`;
+  const { rows } = await sql<Ended>`
+    SELECT seq, id FROM batches
+    WHERE state = 'ended' AND ended_at < ${before}
+      AND NOT EXISTS (SELECT 1 FROM volumes WHERE volumes.held_by = batches.id)
+      AND NOT EXISTS (SELECT 1 FROM attachments WHERE attachments.held_by = batches.id)
+      AND NOT EXISTS (SELECT 1 FROM flow_policies WHERE flow_policies.held_by = batches.id)
+      AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.batch = batches.id AND created_at >= ${before})
+    ORDER BY ended_at, seq LIMIT ${atMost}`.execute(db);
+  return rows;
+}
+
+/** Up to the first commit that is young enough, so that a clock that jumped leaves no hole. The newest one stays. */
+async function purgeEvents(database: Database, ageMs: number, atMost: number): Promise<number> {
+  const last = await database.read(async (db) => {
+    const { rows } = await sql<{ commit_number: number; expired: number }>`
+      SELECT commit_number, CASE WHEN at < ${database.engine.now} - CAST(${ageMs} AS bigint) THEN 1 ELSE 0 END AS expired
+      FROM events WHERE commit_number < (SELECT max(commit_number) FROM events)
+      ORDER BY commit_number LIMIT ${atMost}`.execute(db);
+    const young = rows.findIndex(({ expired }) => expired === 0);
+    const old = young < 0 ? rows : rows.slice(0, young);
+    return old.at(-1)?.commit_number ?? null;
+  });
+  if (last === null) return 0;
+  return database.plain(async (db) => {
+    const { numAffectedRows } = await sql`DELETE FROM events WHERE commit_number <= ${last}`.execute(db);
+    return Number(numAffectedRows ?? 0n);
+  });
+}
