@@ -3,7 +3,7 @@
  * because the kernel's table knows only what they led to.
  */
 import { realpath } from 'node:fs/promises';
-import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
 import { isAbsent } from '../system/durable-file.ts';
@@ -28,8 +28,16 @@ function trimmed(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
-/** The path behind all symbolic links; what is not there yet stays as it was stated. */
-export async function resolvedPath(path: string): Promise<string> {
+/**
+ * The path behind all symbolic links; what is not there yet stays as it was stated. A path that is known already is
+ * not looked behind: what it shows is ours.
+ */
+export async function resolvedPath(path: string, isKnown: (path: string) => boolean): Promise<string> {
+  const place = join(await behindLinks(dirname(path)), basename(path));
+  return isKnown(place) ? place : await behindLinks(place);
+}
+
+async function behindLinks(path: string): Promise<string> {
   const missing: string[] = [];
   for (let existing = path; ; existing = dirname(existing)) {
     const real = await realPathOrNull(existing);

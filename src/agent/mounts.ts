@@ -65,7 +65,7 @@ export class Mounts {
     await registration.ensure();
     const { volume, volumeId } = await this.#identify(request.volume);
     const stated = parseMountPath(request.path ?? join(this.#options.volumesDirectory, volume));
-    const path = await resolvedPath(stated);
+    const path = await resolvedPath(stated, (known) => this.#context.journal.atPath(known) !== undefined);
     return await gate.run(volumeId, () => this.#mountAlone(this.#newRecord(request, { volume, volumeId, path })));
   }
 

@@ -13,7 +13,7 @@ import { type AgentContext, heldOf } from './context.ts';
 import type { MountRecord } from './mount-journal.ts';
 import type { Registration } from './registration.ts';
 import type { VolumeGate, Watch } from './volume-gate.ts';
-import { needsWork, settleVolume, type VolumeOutcome, type VolumeView } from './volume-settle.ts';
+import { isClaimed, needsWork, settleVolume, type VolumeOutcome, type VolumeView } from './volume-settle.ts';
 
 export interface ReconcilerOptions {
   readonly context: AgentContext;
@@ -102,14 +102,19 @@ export class Reconciler {
     return { sequence, inventory, attachments };
   }
 
-  /** An attachment is present as long as a device of it, a record, or somebody at work on its volume is. */
+  /**
+   * An attachment is present as long as a device of it, a record, or somebody at work on its volume is; and while it
+   * counts as claimed, because what is left of a claim is ended by its own proof, not by absence.
+   */
   async #report(scan: Scan, watch: Watch): Promise<void> {
     const { context } = this.#options;
     const records = context.journal.list();
     const volumes = new Set([...watch.touched, ...records.map((record) => record.volumeId)]);
     for (const device of scan.inventory.devices) volumes.add(device.volumeId);
     const present = new Set(records.flatMap((record) => record.held?.target.attachmentId ?? []));
-    for (const { id, volumeId } of scan.attachments) if (volumes.has(volumeId)) present.add(id);
+    for (const attachment of scan.attachments) {
+      if (volumes.has(attachment.volumeId) || isClaimed(attachment)) present.add(attachment.id);
+    }
     const { hostName: host, bootId } = context;
     const report = { host, bootId, sequence: scan.sequence, present: [...present] };
     await context.link.call((controller) => controller.inventoryReport(report));

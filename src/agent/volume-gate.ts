@@ -69,7 +69,10 @@ export class VolumeGate {
       return;
     }
     if (this.#waiting.size >= this.#waitingMax) {
-      throw new Failure('too-many-requests', `${this.#waiting.size} calls are waiting for volumes of this host already.`);
+      throw new Failure(
+        'too-many-requests',
+        `${this.#waiting.size} calls are waiting for volumes of this host already.`,
+      );
     }
     await this.#wait(volumeId);
   }

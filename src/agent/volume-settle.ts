@@ -63,7 +63,7 @@ function withHeld(records: readonly MountRecord[], listed: Attachment | null): r
 }
 
 /** The host has said that it has, or is about to make, a device. */
-function isClaimed(attachment: Attachment): boolean {
+export function isClaimed(attachment: Attachment): boolean {
   return attachment.hostSide === 'claimed' || attachment.hostSide === 'attached';
 }
 

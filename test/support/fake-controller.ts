@@ -131,7 +131,7 @@ export class FakeController implements ControllerPort {
       const ofHost = [...this.attachments.values()].filter(({ host }) => host === report.host);
       for (const attachment of ofHost) {
         const isOld = (this.#changedAt.get(attachment.id) ?? 0) <= report.sequence;
-        if (isOld && !report.present.includes(attachment.id)) this.#lostByHost(attachment);
+        if (isOld && !report.present.includes(attachment.id)) this.#lostInReboot(attachment, report.bootId);
       }
       const wanted = [...this.attachments.values()].filter(({ state }) => state === 'exported' || state === 'attached');
       return { wanted, unwanted: report.present.filter((id) => !wanted.some((each) => each.id === id)) };
@@ -198,16 +198,19 @@ export class FakeController implements ControllerPort {
   }
 
   #takeSide(attachment: Attachment, side: 'claimed' | 'attached' | 'gone'): Attachment {
-    const state = { claimed: attachment.state, attached: 'attached' as const, gone: attachment.state }[side];
-    const saved = this.#save({ ...attachment, hostSide: side, state });
-    if (side !== 'gone') return saved;
-    if (attachment.state === 'detaching') this.#release(attachment.id);
-    else if (attachment.state === 'attached') return this.#save({ ...saved, state: 'exported' });
+    if (side !== 'gone') {
+      return this.#save({ ...attachment, hostSide: side, state: side === 'attached' ? 'attached' : attachment.state });
+    }
+    if (attachment.state !== 'detaching') return this.#save({ ...attachment, hostSide: 'none', state: 'exported' });
+    const saved = this.#save({ ...attachment, hostSide: 'gone' });
+    this.#release(attachment.id);
     return saved;
   }
 
-  #lostByHost(attachment: Attachment): void {
-    if (attachment.hostSide === 'none') return;
+  /** Absence means something only after a reboot. */
+  #lostInReboot(attachment: Attachment, bootId: string): void {
+    const last = this.reports.findLast((report) => report.attachment === attachment.id);
+    if (attachment.hostSide === 'none' || last === undefined || last.bootId === bootId) return;
     this.#takeSide(attachment, 'gone');
   }
 
