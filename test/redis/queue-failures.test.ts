@@ -119,7 +119,6 @@ test('FLUSHALL under living connections: schedulers are put back and wake-ups ar
   await until(() => turns.ended >= 1, { what: 'scheduled work runs' });
   for (let round = 0; round < 3; round += 1) {
     await redis.flush();
-    t.is(await redis.command('ZCARD', 'fcr:schedule:repeat'), 0);
     const before = turns.ended;
     await delivers(queue, work);
     await until(() => turns.ended > before + 1, { what: 'scheduled work runs again' });

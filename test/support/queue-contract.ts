@@ -1,0 +1,140 @@
+import test, { type ExecutionContext } from 'ava';
+import type { Queue } from '../../src/queue/queue.ts';
+import { until } from './daemon.ts';
+import { CountedWork, RecordingQueueObserver } from './queue-observer.ts';
+
+interface Context {
+  readonly queue: Queue;
+  readonly observer: RecordingQueueObserver;
+}
+
+/** What every queue promises. `open` makes one that shares nothing with those it made before. */
+export function queueContract(open: (observer: RecordingQueueObserver) => Queue): void {
+  const promise = (title: string, body: (t: ExecutionContext, c: Context) => Promise<void>) =>
+    test(title, async (t) => {
+      const observer = new RecordingQueueObserver();
+      const queue = open(observer);
+      t.teardown(() => queue.close());
+      await until(() => queue.trouble() === null, { what: 'the queue works' });
+      await body(t, { queue, observer });
+    });
+
+  promise('a wake-up before anybody works waits, and is counted once however often it comes', async (t, { queue }) => {
+    for (let wake = 0; wake < 20; wake += 1) await queue.wake('batch');
+    t.is(await queue.depth(), 1);
+    const work = new CountedWork();
+    queue.onWake(work.run);
+    await until(() => work.ended === 1, { what: 'the wake-up is delivered' });
+    await until(async () => (await queue.depth()) === 0, { what: 'no wake-up waits' });
+    t.is(work.started, 1);
+  });
+
+  promise('the same batch can be woken again and again, and each time work runs', async (t, { queue }) => {
+    const work = new CountedWork();
+    queue.onWake(work.run);
+    for (let round = 1; round <= 20; round += 1) {
+      await queue.wake('batch');
+      await until(() => work.ended === round, { what: `run ${round}` });
+    }
+    t.is(work.mostAtOnce, 1);
+  });
+
+  promise('many wake-ups during a run cost one more run', async (t, { queue }) => {
+    const work = new CountedWork();
+    work.hold();
+    queue.onWake(work.run);
+    await queue.wake('first');
+    await until(() => work.started === 1, { what: 'the first run' });
+    await Promise.all(Array.from({ length: 500 }, (_, index) => queue.wake(`batch-${index}`)));
+    t.is(work.started, 1);
+    work.release();
+    await until(() => work.ended === 2, { what: 'the one more run' });
+    await queue.wake('last');
+    await until(() => work.ended >= 3, { what: 'the run after it' });
+    await until(async () => (await queue.depth()) === 0, { what: 'no wake-up waits' });
+    t.deepEqual({ started: work.started, mostAtOnce: work.mostAtOnce }, { started: 3, mostAtOnce: 1 });
+  });
+
+  promise('work that fails is reported, and the next wake-up runs it again', async (t, { queue, observer }) => {
+    let runs = 0;
+    queue.onWake(async () => {
+      runs += 1;
+      if (runs === 1) throw new Error('the store does not answer');
+    });
+    await queue.wake('one');
+    await until(() => observer.erroredAt('wake') === 1, { what: 'the failure is reported' });
+    await queue.wake('two');
+    await until(() => runs === 2, { what: 'the second run' });
+    t.is(observer.erroredAt('wake'), 1);
+  });
+
+  promise('ended batches are told once a tick to every listener, also when one of them throws', async (t, c) => {
+    const told: (readonly string[])[] = [];
+    c.queue.onEnded(() => {
+      throw new Error('a listener with a bug');
+    });
+    c.queue.onEnded((ids) => told.push(ids));
+    await Promise.all([
+      c.queue.announceEnded(['a', 'b']),
+      c.queue.announceEnded(['b', 'c']),
+      c.queue.announceEnded([]),
+    ]);
+    t.deepEqual(told, [['a', 'b', 'c']]);
+    t.is(c.observer.erroredAt('ended-listener'), 1);
+  });
+
+  promise('scheduled work runs at its start and again, never twice at once, also after it failed', async (t, c) => {
+    const work = new CountedWork();
+    await c.queue.schedule('reconcile', 50, async () => {
+      await work.run();
+      throw new Error('not this time');
+    });
+    await until(() => work.ended >= 4, { what: 'four runs' });
+    t.is(work.mostAtOnce, 1);
+    t.true(c.observer.erroredAt('reconcile') >= 3);
+  });
+
+  promise('scheduled work that is slower than its period does not pile up', async (t, { queue }) => {
+    const slow = new CountedWork();
+    slow.hold();
+    const quick = new CountedWork();
+    await queue.schedule('slow', 20, slow.run);
+    await until(() => slow.started === 1, { what: 'the slow run' });
+    await queue.schedule('quick', 20, quick.run);
+    await until(() => quick.ended >= 5, { what: 'others run meanwhile' });
+    t.is(slow.started, 1);
+    slow.release();
+    await until(() => slow.ended >= 2, { what: 'the slow one runs again' });
+    t.is(slow.mostAtOnce, 1);
+  });
+
+  promise('scheduling a name again replaces it', async (t, { queue }) => {
+    const former = new CountedWork();
+    const present = new CountedWork();
+    await queue.schedule('name', 20, former.run);
+    await until(() => former.ended >= 1, { what: 'the former one ran' });
+    await queue.schedule('name', 30, present.run);
+    const before = former.started;
+    await until(() => present.ended >= 3, { what: 'the present one runs' });
+    t.is(former.started, before);
+  });
+
+  promise('closing waits for the run under way, and nothing runs afterwards', async (t, { queue }) => {
+    const work = new CountedWork();
+    work.hold();
+    const timer = new CountedWork();
+    queue.onWake(work.run);
+    await queue.schedule('timer', 20, timer.run);
+    await queue.wake('batch');
+    await until(() => work.started === 1, { what: 'a run is under way' });
+    const closed = queue.close();
+    t.is(work.ended, 0);
+    work.release();
+    await closed;
+    t.is(work.ended, 1);
+    const { started } = timer;
+    await queue.wake('late');
+    await queue.announceEnded(['late']);
+    t.deepEqual({ work: work.started, timer: timer.started }, { work: 1, timer: started });
+  });
+}
