@@ -25,7 +25,7 @@ import { ExportedMedia, type HostHarness, targetOf } from './host-harness.ts';
 export class LinuxHostHarness implements HostHarness {
   readonly directory: string;
   readonly media: ExportedMedia;
-  readonly options: LinuxHostOptions;
+  #options: LinuxHostOptions;
   readonly #children = new Set<ChildProcess>();
   #host: LinuxHost | null = null;
   #targets = 0;
@@ -34,7 +34,7 @@ export class LinuxHostHarness implements HostHarness {
     this.directory = mkdtempSync('/var/tmp/fcr-host-');
     this.media = new ExportedMedia(this.directory);
     const { exportsDirectory, volumesDirectory } = this.media;
-    this.options = { exportsDirectory, volumesDirectory, stateDirectory: join(this.directory, 'state'), ...overrides };
+    this.#options = { exportsDirectory, volumesDirectory, stateDirectory: join(this.directory, 'state'), ...overrides };
   }
 
   static async make(t: ExecutionContext, overrides: Partial<LinuxHostOptions> = {}): Promise<LinuxHostHarness> {
@@ -86,8 +86,13 @@ export class LinuxHostHarness implements HostHarness {
 
   async restart(): Promise<Host> {
     await this.#host?.close();
-    this.#host = await LinuxHost.open(this.options);
+    this.#host = await LinuxHost.open(this.#options);
     return this.#host;
+  }
+
+  /** From the next restart on, the kernel's files are read below this directory. */
+  useRoot(root: string): void {
+    this.#options = { ...this.#options, root };
   }
 
   /** A process in a mount namespace of its own, with a copy of every mount of now; it ends when this process does. */
