@@ -8,7 +8,7 @@ import { CountedWork, RecordingQueueObserver } from '../support/queue-observer.t
 import { RedisServer } from '../support/redis.ts';
 
 /**
- * HAZARDS: the queue as truth. Each test does to a Redis of its own what Redis does to its users, and shows that the
+ * The queue is not the truth. Each test does to a Redis of its own what Redis does to its users, and shows that the
  * queue loses at most messages, never its ability to deliver the next one, and never the caller's time.
  */
 interface World {

@@ -55,6 +55,18 @@ export function queueContract(open: (observer: RecordingQueueObserver) => Queue)
     t.deepEqual({ started: work.started, mostAtOnce: work.mostAtOnce }, { started: 3, mostAtOnce: 1 });
   });
 
+  promise('a wake-up for the batch that is being worked on is not ignored', async (t, { queue }) => {
+    const work = new CountedWork();
+    work.hold();
+    queue.onWake(work.run);
+    await queue.wake('batch');
+    await until(() => work.started === 1, { what: 'the first run' });
+    await queue.wake('batch');
+    work.release();
+    await until(() => work.ended === 2, { what: 'the second run' });
+    t.is(work.started, 2);
+  });
+
   promise('work that fails is reported, and the next wake-up runs it again', async (t, { queue, observer }) => {
     let runs = 0;
     queue.onWake(async () => {
