@@ -58,6 +58,8 @@ interface Pending {
 /** `idle` has no call; `busy` has one; `stuck` has one whose caller was already told `deadline-exceeded`. */
 interface Thread {
   readonly worker: Worker;
+  /** Resolves when the module is imported, or the thread has ended without. */
+  readonly loaded: Promise<unknown>;
   state: 'idle' | 'busy' | 'stuck';
   pending: Pending | null;
 }
@@ -130,7 +132,7 @@ export class BlockingPool {
       clearTimeout(each.timer);
       each.reject(new Failure('deadline-exceeded', 'The service is closing; the outcome is unknown.'));
     }
-    await Promise.all(threads.filter((thread) => thread.state !== 'stuck').map((thread) => thread.worker.terminate()));
+    await Promise.all(threads.filter((thread) => thread.state !== 'stuck').map(endThread));
   }
 
   #fill(): void {
@@ -144,10 +146,16 @@ export class BlockingPool {
       // Descriptors belong to the process: a call may open what a later one, on another thread, closes.
       trackUnmanagedFds: false,
     });
-    const thread: Thread = { worker, state: 'idle', pending: null };
+    const loaded = new Promise((resolve) => {
+      worker.once('message', resolve);
+      worker.once('exit', resolve);
+    });
+    const thread: Thread = { worker, loaded, state: 'idle', pending: null };
     this.#threads.add(thread);
     this.#idle.push(thread);
-    worker.on('message', (answer: BlockingAnswer) => this.#returned(thread, answer));
+    worker.on('message', (answer: BlockingAnswer | 'loaded') => {
+      if (answer !== 'loaded') this.#returned(thread, answer);
+    });
     worker.on('error', (cause) => this.#crashed(thread, new Error(`a blocking thread ended: ${cause}`, { cause })));
   }
 
@@ -231,6 +239,12 @@ export class BlockingPool {
     this.#fill();
     this.#pump();
   }
+}
+
+/** A thread that is terminated while it loads a native add-on takes the whole process with it (napi_throw is fatal). */
+async function endThread(thread: Thread): Promise<void> {
+  await thread.loaded;
+  await thread.worker.terminate();
 }
 
 function settle(pending: Pending, answer: BlockingAnswer): void {

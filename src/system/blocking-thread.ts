@@ -37,3 +37,4 @@ async function answer(call: BlockingCall): Promise<BlockingAnswer> {
 }
 
 port.on('message', async (call: BlockingCall) => port.postMessage(await answer(call)));
+port.postMessage('loaded');
