@@ -19,6 +19,8 @@ export interface Config {
     | { readonly kind: 'postgres'; readonly url: string };
   readonly queue: { readonly kind: 'in-process' } | { readonly kind: 'bullmq'; readonly redisUrl: string };
   readonly metrics: boolean;
+  /** Most batches that are journaled, or committed, together. */
+  readonly groupBatches: number;
   readonly defaultFlowAction: 'permit' | 'deny';
   readonly host: { readonly mode: 'auto' | 'linux' | 'simulated'; readonly name: string; readonly silenceMs: number };
   readonly storageNode: {
@@ -42,7 +44,11 @@ export interface Config {
   };
   readonly retention: { readonly operationsMs: number; readonly eventsMs: number };
   /** Where clients connect; null: the socket of this machine's controller. */
-  readonly client: { readonly server: string | null; readonly token: string | null };
+  readonly client: {
+    readonly server: string | null;
+    readonly serverCaFile: string | null;
+    readonly token: string | null;
+  };
 }
 
 export interface DefaultPool {
@@ -76,6 +82,7 @@ export function configOf(values: SettingValues): Config {
     store: storeOf(values),
     queue: queueOf(values),
     metrics: values.metrics,
+    groupBatches: values.groupBatches,
     defaultFlowAction: values.defaultFlowAction,
     host: { mode: values['host.mode'], name: values['host.name'], silenceMs: values['host.silence'] },
     storageNode: {
@@ -89,7 +96,7 @@ export function configOf(values: SettingValues): Config {
     log: { level: values['log.level'], format: values['log.format'] },
     reconcile: reconcileOf(values),
     retention: { operationsMs: values['retention.operations'], eventsMs: values['retention.events'] },
-    client: { server: values.server, token: values.token },
+    client: { server: values.server, serverCaFile: values.serverCa, token: values.token },
   });
 }
 

@@ -11,6 +11,7 @@ export const limits = {
   waitingRequests: 10_000,
   idempotencyKeyLength: 255,
   // maintenance
+  workerLookMs: 1_000,
   provisionLeaseMs: 120_000,
   wipeLeaseMs: 600_000,
   wipeRetryMs: 5_000,
@@ -60,21 +61,14 @@ export const limits = {
   metricsRoutes: 256,
   metricsReconcilers: 64,
   // maintenance
-  recoveryEveryMs: 5_000,
-  refillEveryMs: 10_000,
   refillVolumes: 16,
   refillRecoverVolumes: 1_000,
-  wipeEveryMs: 5_000,
   wipeVolumes: 512,
-  destroyEveryMs: 10_000,
-  exportReconcileEveryMs: 60_000,
   spaceWatchEveryMs: 10_000,
   spaceSlackPercent: 1,
-  hostLivenessEveryMs: 15_000,
-  hostSilenceMs: 90_000,
-  retentionEveryMs: 60_000,
   retentionBatches: 1_000,
   reconcileLeaseMs: 120_000,
+  postgresConnections: 8,
   // resources
   nameLength: 128,
   labelCount: 32,
@@ -149,4 +143,8 @@ export const limits = {
   agentDetachPollMs: 2_000,
   mountPathLength: 1_024,
   mountsPerHost: 10_000,
+  // command line
+  cliPollMs: 250,
+  cliTries: 4,
+  mountDeadlineMs: 180_000,
 } as const;

@@ -70,6 +70,7 @@ export const settings = {
   postgresUrl: secret('the database, with store postgres', url('postgres:', 'postgresql:')),
   queue: setting('how workers are woken', oneOf('in-process', 'bullmq'), 'in-process'),
   redisUrl: secret('the Redis, with queue bullmq', url('redis:', 'rediss:', 'unix:')),
+  groupBatches: setting('most batches committed together', integer(1, limits.groupBatches), limits.groupBatches),
   metrics: setting('whether /metrics is served', flag, true),
   defaultFlowAction: setting('what happens to a flow that no policy names', oneOf('permit', 'deny'), 'permit'),
   'host.mode': setting('how devices are made; auto probes the machine', oneOf('auto', 'linux', 'simulated'), 'auto'),
@@ -104,6 +105,7 @@ export const settings = {
   'retention.operations': setting('how long ended operations are kept', age, '7d'),
   'retention.events': setting('how long events can be resumed', age, '24h'),
   server: optional('the controller that clients talk to', url('http:', 'https:')),
+  serverCa: optional('whose certificate that controller must show (PEM)', absolutePath),
   token: secret('the bearer token that clients show', text),
 };
 

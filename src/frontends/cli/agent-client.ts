@@ -1,0 +1,64 @@
+/** The agent of this machine, over its unix socket: mounts. */
+import { limits } from '../../config/limits.ts';
+import { Failure } from '../../domain/errors.ts';
+import { type Call, ClientTransport } from '../../http/client-transport.ts';
+
+export interface MountView {
+  readonly id: string;
+  readonly volume: string;
+  readonly path: string;
+  readonly device: string | null;
+  readonly attachment: string | null;
+  readonly readOnly?: boolean;
+  readonly state?: string;
+}
+
+export interface MountWish {
+  readonly volume: string;
+  readonly path?: string;
+  readonly readOnly?: boolean;
+}
+
+export class AgentClient {
+  readonly #transport: ClientTransport;
+  readonly #socketPath: string;
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath;
+    this.#transport = new ClientTransport({
+      endpoint: { socketPath },
+      deadlineMs: limits.mountDeadlineMs,
+      maxTries: 1,
+    });
+  }
+
+  /** The same request again answers the mount that is there. */
+  async mount(wish: MountWish): Promise<MountView> {
+    return (await this.#call({ method: 'POST', path: '/v1/mounts', body: wish, repeatable: true })) as MountView;
+  }
+
+  async mounts(): Promise<readonly MountView[]> {
+    const answer = await this.#call({ method: 'GET', path: '/v1/mounts', repeatable: true });
+    return (answer as { readonly items: readonly MountView[] }).items;
+  }
+
+  async unmount(id: string): Promise<void> {
+    await this.#call({ method: 'DELETE', path: `/v1/mounts/${encodeURIComponent(id)}`, repeatable: true });
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #call(call: Call): Promise<unknown> {
+    try {
+      return (await this.#transport.call(call)).body;
+    } catch (error) {
+      const silent = error instanceof Failure && error.code === 'controller-unavailable' && error.cause !== undefined;
+      if (!silent) throw error;
+      throw new Failure('controller-unavailable', `No agent answers at ${this.#socketPath}; is one running?`, {
+        cause: error,
+      });
+    }
+  }
+}

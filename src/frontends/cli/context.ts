@@ -1,0 +1,130 @@
+/**
+ * One run of the command line: its global options, the connection that follows from them, and how answers are shown.
+ *
+ * Connection: `--server` (or FCR_SERVER) with a token (`--token`, FCR_TOKEN, else the admin token file of the data
+ * directory, where it can be read); without a server the controller's socket on this machine, which trusts its file mode.
+ */
+import type { Command } from 'commander';
+import type { Config } from '../../config/config.ts';
+import { limits } from '../../config/limits.ts';
+import type { Loaded } from '../../config/load.ts';
+import { flagOf, type SettingKey, settingKeys } from '../../config/settings.ts';
+import type { Problem } from '../../domain/errors.ts';
+import { ControllerClient } from '../../http/client.ts';
+import type { Endpoint } from '../../http/client-transport.ts';
+import { AgentClient } from './agent-client.ts';
+import { type Column, detailsOf, jsonOf, tableOf } from './output.ts';
+import type { CliWorld } from './world.ts';
+
+export interface View<T> {
+  /** For the list. */
+  readonly columns: readonly Column<T>[];
+  /** For one of them; the same as for the list when absent. */
+  readonly details?: readonly Column<T>[];
+  /** What the next command would call it by; all that `--quiet` shows. */
+  readonly name: (item: T) => string;
+}
+
+export class CliContext {
+  readonly world: CliWorld;
+  readonly #program: Command;
+  #controller: ControllerClient | null = null;
+  #agent: AgentClient | null = null;
+
+  constructor(world: CliWorld, program: Command) {
+    this.world = world;
+    this.#program = program;
+  }
+
+  /** The flags of the program and of the command, as settings. */
+  configuration(command: Command = this.#program): Loaded {
+    const options = { ...this.#program.opts(), ...command.opts() };
+    const stated = settingKeys.flatMap((key) => {
+      const value: unknown = options[attributeOf(key)];
+      return typeof value === 'string' ? [[key, value] as const] : [];
+    });
+    return this.world.readConfig({ flags: Object.fromEntries(stated), configFile: this.#text('config') });
+  }
+
+  get controller(): ControllerClient {
+    this.#controller ??= this.#connect(this.configuration().config);
+    return this.#controller;
+  }
+
+  get agent(): AgentClient {
+    this.#agent ??= new AgentClient(this.configuration().config.agentSocket);
+    return this.#agent;
+  }
+
+  showOne<T>(view: View<T>, item: T): void {
+    this.#show(item, [item], view, () => detailsOf(view.details ?? view.columns, item));
+  }
+
+  showMany<T>(view: View<T>, items: readonly T[]): void {
+    this.#show(items, items, view, () => tableOf(view.columns, items));
+  }
+
+  /** What was done, for people; programs have the exit code. */
+  say(sentence: string): void {
+    if (!this.isQuiet && !this.isJson) this.world.out.write(`${sentence}\n`);
+  }
+
+  warn(sentence: string): void {
+    this.world.err.write(`fcr: ${sentence}\n`);
+  }
+
+  fail(problem: Problem): void {
+    this.world.err.write(this.isJson ? jsonOf(problem) : `fcr: ${problem.detail} (${problem.code})\n`);
+  }
+
+  get isJson(): boolean {
+    return this.#program.opts().json === true;
+  }
+
+  get isQuiet(): boolean {
+    return this.#program.opts().quiet === true;
+  }
+
+  close(): void {
+    this.#controller?.close();
+    this.#agent?.close();
+  }
+
+  #show<T>(answer: unknown, items: readonly T[], view: View<T>, text: () => string): void {
+    if (this.isJson) this.world.out.write(jsonOf(answer));
+    else if (this.isQuiet) this.world.out.write(items.map((item) => `${view.name(item)}\n`).join(''));
+    else this.world.out.write(text());
+  }
+
+  #connect(config: Config): ControllerClient {
+    const { server, token } = config.client;
+    const stated = token ?? (server === null ? null : this.#adminToken(config.adminTokenFile));
+    return new ControllerClient({ endpoint: this.#endpoint(config), token: stated, maxTries: limits.cliTries });
+  }
+
+  #endpoint(config: Config): Endpoint {
+    const { server, serverCaFile } = config.client;
+    if (server === null) return { socketPath: config.controllerSocket };
+    return serverCaFile === null ? { url: server } : { url: server, tls: { ca: this.world.readFile(serverCaFile) } };
+  }
+
+  #adminToken(path: string): string | null {
+    try {
+      return this.world.readFile(path).trim();
+    } catch {
+      return null;
+    }
+  }
+
+  #text(option: string): string | undefined {
+    const value: unknown = this.#program.opts()[option];
+    return typeof value === 'string' ? value : undefined;
+  }
+}
+
+/** What commander calls the option `--log-level`: `logLevel`. */
+export function attributeOf(key: SettingKey): string {
+  return flagOf(key)
+    .slice(2)
+    .replaceAll(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}

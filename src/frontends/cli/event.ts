@@ -1,0 +1,30 @@
+/** `fcr events`: changes of state, as they happen. */
+import type { Command } from 'commander';
+import type { Event } from '../../domain/event.ts';
+import type { CliContext } from './context.ts';
+import { timeOf } from './output.ts';
+import { withExamples } from './resource.ts';
+
+export function addEventCommand(program: Command, context: CliContext): void {
+  const command = program
+    .command('events')
+    .description('show changes of state as they happen, until interrupted')
+    .option('--after <cursor>', 'from this cursor on; else from now on');
+  command.action(async () => {
+    const after: string | null = command.opts().after ?? null;
+    const signal = context.world.interrupted();
+    try {
+      for await (const event of context.controller.events(after, signal)) context.world.out.write(line(context, event));
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  });
+  withExamples(command, 'events', 'events --json | jq -r .id', 'events --after 1041.0');
+}
+
+/** With `--json` one object a line. */
+function line(context: CliContext, event: Event): string {
+  if (context.isJson) return `${JSON.stringify(event)}\n`;
+  const words = [timeOf(event.at), event.cursor, event.kind, event.name ?? event.id, event.state];
+  return `${words.join('  ')}\n`;
+}

@@ -1,0 +1,88 @@
+/** The long-running programs, and the configuration that they would run with. */
+import type { Command } from 'commander';
+import { environmentVariableOf, flagOf, type SettingKey, settingKeys, settings } from '../../config/settings.ts';
+import { Failure } from '../../domain/errors.ts';
+import type { CliContext } from './context.ts';
+import { jsonOf, tableOf } from './output.ts';
+import { addGroup, withExamples } from './resource.ts';
+
+/** These are options of the program itself: every verb has them. */
+export const globalSettings: readonly SettingKey[] = ['dataDir', 'socketDirectory', 'server', 'serverCa', 'token'];
+
+export function addServiceCommands(program: Command, context: CliContext): void {
+  const standalone = withSettings(
+    program.command('standalone').description('run everything in one process: API, workers, storage node, agent'),
+  );
+  standalone.action(async () => context.world.services.standalone(context.configuration(standalone).config));
+  withExamples(
+    standalone,
+    'standalone',
+    'standalone --data-dir /srv/fcr --listen 127.0.0.1:9090',
+    'standalone --host-mode simulated --log-format json',
+  );
+  addController(program, context);
+  addAdopt(program, context);
+  const group = addGroup(program, 'config', 'the configuration', 'config print', 'config print --json');
+  addPrint(group, context);
+}
+
+function addController(program: Command, context: CliContext): void {
+  const command = withSettings(
+    program
+      .command('controller')
+      .description('run the API and the workers, for agents and storage nodes elsewhere')
+      .option('--no-worker', 'the API only')
+      .option('--worker-only', 'the workers only'),
+  );
+  command.action(async () => {
+    const { worker, workerOnly } = command.opts();
+    if (workerOnly === true && worker === false) throw new Failure('invalid-request', 'That leaves nothing to run.');
+    const parts = { api: workerOnly !== true, worker: worker !== false };
+    await context.world.services.controller(context.configuration(command).config, parts);
+  });
+  withExamples(command, 'controller --store postgres --queue bullmq', 'controller --worker-only');
+}
+
+function addAdopt(program: Command, context: CliContext): void {
+  const command = withSettings(
+    program
+      .command('adopt')
+      .description('let the present store own the data of this machine, after a restore or a move')
+      .option('--yes', 'it is meant: what the store does not know will be removed'),
+  );
+  command.action(async () => {
+    if (command.opts().yes !== true)
+      throw new Failure('invalid-request', 'Volumes that this store does not know will be removed; --yes confirms it.');
+    for (const sentence of await context.world.services.adopt(context.configuration(command).config))
+      context.say(sentence);
+  });
+  withExamples(command, 'adopt --yes');
+}
+
+function addPrint(group: Command, context: CliContext): void {
+  const command = withSettings(group.command('print').description('show every setting and where its value comes from'));
+  command.action(() => {
+    const { sources, file } = context.configuration(command);
+    const columns = [
+      { title: 'SETTING', of: (item: (typeof sources)[number]) => item.key },
+      { title: 'VALUE', of: (item: (typeof sources)[number]) => item.value },
+      { title: 'SOURCE', of: (item: (typeof sources)[number]) => item.source },
+    ];
+    context.world.out.write(context.isJson ? jsonOf({ file, settings: sources }) : tableOf(columns, sources));
+  });
+  withExamples(command, 'config print', 'config print --config ./fcr.yaml --listen 0.0.0.0:8080');
+}
+
+function withSettings(command: Command): Command {
+  command.optionsGroup('Settings (each also in fcr.yaml and as FCR_... in the environment):');
+  for (const key of settingKeys) {
+    if (!globalSettings.includes(key)) command.option(`${flagOf(key)} <value>`, settings[key].about);
+  }
+  return command;
+}
+
+export function addGlobalSettings(program: Command): void {
+  for (const key of globalSettings) {
+    program.option(`${flagOf(key)} <value>`, `${settings[key].about} (${environmentVariableOf(key)})`);
+  }
+}
