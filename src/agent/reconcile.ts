@@ -84,7 +84,7 @@ export class Reconciler {
     const watch = gate.watch();
     try {
       const scan = await this.#scan();
-      await this.#report(scan, watch);
+      await this.#report(scan);
       const views = this.#views(scan).filter((view) => needsWork(view));
       await forEachBounded(views, parallel, async (view) => {
         outcomes[await this.#settle(view, watch)] += 1;
@@ -103,13 +103,13 @@ export class Reconciler {
   }
 
   /**
-   * An attachment is present as long as a device of it, a record, or somebody at work on its volume is; and while it
-   * counts as claimed, because what is left of a claim is ended by its own proof, not by absence.
+   * An attachment is present as long as a device of it or a record is; and while it counts as claimed, because somebody
+   * may be at work on it, and what is left of a claim is ended by its own proof, not by absence.
    */
-  async #report(scan: Scan, watch: Watch): Promise<void> {
+  async #report(scan: Scan): Promise<void> {
     const { context } = this.#options;
     const records = context.journal.list();
-    const volumes = new Set([...watch.touched, ...records.map((record) => record.volumeId)]);
+    const volumes = new Set(records.map((record) => record.volumeId));
     for (const device of scan.inventory.devices) volumes.add(device.volumeId);
     const present = new Set(records.flatMap((record) => record.held?.target.attachmentId ?? []));
     for (const attachment of scan.attachments) {

@@ -2,7 +2,7 @@
  * The controller as the agent sees it, in memory: epochs, claims, `stale-epoch`, detaching until the host says "gone".
  *
  * Faults it can show: `away` (answers nothing), `lost` (a named call takes effect and its answer is lost), `silent` (a
- * named call never answers). `onRelease` tells who watches it that an attachment has ended.
+ * named call never answers), a slow release. `onRelease` tells who watches it that an attachment has ended.
  */
 
 import type {
@@ -30,6 +30,8 @@ export class FakeController implements ControllerPort {
   readonly lost = new Set<ControllerCall>();
   readonly silent = new Set<ControllerCall>();
   away = false;
+  /** A detach that the host has confirmed ends this much later. */
+  releaseDelayMs = 0;
   onRelease: (attachment: Attachment) => void = () => {};
   #changes = 0;
   #ids = 0;
@@ -203,7 +205,8 @@ export class FakeController implements ControllerPort {
     }
     if (attachment.state !== 'detaching') return this.#save({ ...attachment, hostSide: 'none', state: 'exported' });
     const saved = this.#save({ ...attachment, hostSide: 'gone' });
-    this.#release(attachment.id);
+    if (this.releaseDelayMs > 0) setTimeout(() => this.#release(attachment.id), this.releaseDelayMs);
+    else this.#release(attachment.id);
     return saved;
   }
 

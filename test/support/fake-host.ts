@@ -1,8 +1,8 @@
 /**
  * One machine in memory, behind the host port: devices, mounts, a highest epoch per volume, and its mistakes counted.
  *
- * Faults it can show: a busy path, a device held by another mount namespace, an unreadable inventory, a failing call,
- * a reboot. Formatting a device that had a filesystem, and mounting one that has none, are kept as `violations`.
+ * Faults it can show: a busy path, a device held by another mount namespace, an unreadable inventory, a call that
+ * fails before or after its effect, a reboot. Formatting a device that had a filesystem, and mounting one that has none, are kept as `violations`.
  */
 import { Failure } from '../../src/domain/errors.ts';
 import type { Port } from '../../src/domain/host.ts';
@@ -38,6 +38,8 @@ export class FakeHost implements Host {
   readonly busyPaths = new Set<string>();
   readonly heldVolumes = new Set<string>();
   readonly failing = new Map<string, Failure>();
+  /** The call takes effect, and then fails. */
+  readonly failingLate = new Map<string, Failure>();
   onAttach: (target: DeviceTarget) => void = () => {};
   unreadable = false;
   #boot = 1;
@@ -144,7 +146,15 @@ export class FakeHost implements Host {
     await new Promise((resolve) => setImmediate(resolve));
     const failure = this.failing.get(call);
     if (failure !== undefined) throw failure;
-    return act();
+    const answer = act();
+    const late = this.failingLate.get(call);
+    if (late !== undefined) throw late;
+    return answer;
+  }
+
+  /** Another epoch of the volume has been served here. */
+  raiseEpoch(volumeId: string, epoch: number): void {
+    this.#highestEpoch.set(volumeId, epoch);
   }
 
   #fence({ volumeId, epoch }: DeviceTarget): void {

@@ -1,6 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'ava';
+import { VolumeGate } from '../../../src/agent/volume-gate.ts';
 import { Failure } from '../../../src/domain/errors.ts';
 import { AgentWorld, hostName } from '../../support/agent-world.ts';
+import { Crash, CrashGate } from '../../support/crash-gate.ts';
 
 test('a mount claims the attachment, proves the device and reports it attached', async (t) => {
   const world = await AgentWorld.make(t);
@@ -28,7 +32,8 @@ test('an unmount leaves no mount, device, attachment or record', async (t) => {
 test('the volume can be attached elsewhere as soon as the unmount has been answered', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
-  const agent = await world.start();
+  world.controller.releaseDelayMs = 30;
+  const agent = await world.start({ intervals: { releaseWaitMs: 20_000 } });
   await agent.unmount((await agent.mount({ volume: 'data' })).id);
   const other = { volume: 'data', host: 'node2', accessMode: 'single-writer' as const };
   t.is((await world.controller.attachmentCreate(other)).epoch, 2);
@@ -262,4 +267,103 @@ test('an attachment that a user made for this host is claimed before its device 
   t.is(world.controller.attachments.size, 1);
   await agent.mount({ volume: 'data' });
   t.deepEqual(world.state(agent), world.complete('data'));
+});
+
+test('the intent is durable before a device is made', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const { onAttach } = world.host;
+  let journal = '';
+  world.host.onAttach = (target) => {
+    onAttach(target);
+    journal = readFileSync(join(world.directory, 'mounts.journal'), 'utf8');
+  };
+  const agent = await world.start();
+  const { id } = await agent.mount({ volume: 'data' });
+  t.true(journal.includes(id) && journal.includes('"attaching"'));
+});
+
+test('a mount that fails after it took effect is undone alone, and the volume stays mounted elsewhere', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  await agent.mount({ volume: 'data' });
+  world.host.failingLate.set('mount', new Failure('deadline-exceeded', 'mount(2) did not return'));
+  const error = await t.throwsAsync(agent.mount({ volume: 'data', path: '/mnt/second' }), { instanceOf: Failure });
+  t.is(error.code, 'deadline-exceeded');
+  t.deepEqual(world.state(agent), world.complete('data'));
+});
+
+test('hazard 10: a host that has served a newer epoch reports nothing for the older one', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { id } = await agent.mount({ volume: 'data' });
+  world.host.raiseEpoch('vol_data', 9);
+  await agent.unmount(id);
+  t.false(world.controller.reports.some(({ side }) => side === 'gone'));
+  t.deepEqual(agent.mounts(), []);
+});
+
+test('an attachment whose claim was dropped is claimed again before its device is made', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const before = await world.start();
+  const { held } = await before.mount({ volume: 'data' });
+  world.host.reboot();
+  const id = held?.target.attachmentId ?? '';
+  const attachment = world.controller.attachments.get(id);
+  if (attachment === undefined) return t.fail('no attachment');
+  world.controller.attachments.set(id, { ...attachment, state: 'exported', hostSide: 'none' });
+  const agent = await world.start();
+  await agent.mount({ volume: 'data', path: '/mnt/second' });
+  t.deepEqual(world.violations, []);
+  t.is(world.host.devices.length, 1);
+});
+
+test('what a crash left mounted is removed before the volume is mounted elsewhere', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const calm = new CrashGate();
+  await (await world.start({ gate: calm })).mount({ volume: 'data' });
+  const at = calm.steps.indexOf('after mount');
+  const second = await AgentWorld.make(t);
+  second.addVolume('data');
+  const gate = new CrashGate(at);
+  const dying = await second.start({ gate });
+  await t.throwsAsync(dying.mount({ volume: 'data' }), { instanceOf: Crash });
+  await dying.close();
+  t.is(second.host.mounts.length, 1);
+  const agent = await second.start();
+  await agent.mount({ volume: 'data', path: '/mnt/other' });
+  t.deepEqual(
+    second.host.mounts.map(({ path }) => path),
+    ['/mnt/other'],
+  );
+});
+
+test('the oldest call for a volume goes first, and too many or too slow ones are told so', async (t) => {
+  const gate = new VolumeGate({ parallel: 1, waiting: 2, waitMs: 30 });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const order: string[] = [];
+  const first = gate.run('a', () => promise);
+  const waiting = ['b', 'a'].map((volume) => gate.run(volume, async () => order.push(volume)));
+  const refused = await t.throwsAsync(
+    gate.run('c', async () => {}),
+    { instanceOf: Failure },
+  );
+  t.is(refused.code, 'too-many-requests');
+  resolve();
+  await Promise.all([first, ...waiting]);
+  t.deepEqual(order, ['b', 'a']);
+  const slow = Promise.withResolvers<void>();
+  const holder = gate.run('a', () => slow.promise);
+  const late = await t.throwsAsync(
+    gate.run('a', async () => {}),
+    { instanceOf: Failure },
+  );
+  t.is(late.code, 'volume-not-ready');
+  slow.resolve();
+  await holder;
+  t.is(await gate.run('a', async () => 'free again'), 'free again');
 });

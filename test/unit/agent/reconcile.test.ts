@@ -66,10 +66,16 @@ test('hazard 19: after a reboot what is still wanted is mounted again', async (t
   for (const name of ['a', 'b']) world.addVolume(name);
   const before = await world.start();
   for (const volume of ['a', 'b']) await before.mount({ volume });
+  await before.mount({ volume: 'b', path: '/mnt/second' });
   world.host.reboot();
+  world.controller.reports.length = 0;
   const agent = await world.start();
   t.is((await agent.reconcile()).outcomes.remade, 2);
-  t.deepEqual(world.state(agent), world.complete('a', 'b'));
+  t.deepEqual(world.host.mounts.map(({ path }) => path).sort(), ['/mnt/second', world.path('a'), world.path('b')]);
+  t.deepEqual(
+    world.controller.reports.map(({ side }) => side),
+    ['attached', 'attached'],
+  );
   t.is(world.controller.reports.at(-1)?.bootId, 'boot-2');
 });
 
@@ -220,4 +226,17 @@ test('hazard 13: a host whose name another machine holds attaches nothing', asyn
   t.is(error.code, 'host-conflict');
   t.is((await agent.reconcile()).problem, 'another machine is node1');
   t.is(world.controller.attachments.size, 0);
+});
+
+test('a mount that the controller does not know of is reported', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { held } = await agent.mount({ volume: 'data' });
+  const id = held?.target.attachmentId ?? '';
+  const attachment = world.controller.attachments.get(id);
+  if (attachment === undefined) return t.fail('no attachment');
+  world.controller.attachments.set(id, { ...attachment, state: 'exported', hostSide: 'claimed' });
+  await agent.reconcile();
+  t.deepEqual(world.state(agent), world.complete('data'));
 });
