@@ -122,6 +122,12 @@ const statements = (clustered: string): readonly string[] => [
     created_at bigint NOT NULL, PRIMARY KEY (principal, route, key)
   )${clustered}`,
   'CREATE INDEX idempotency_batch ON idempotency (batch)',
+  // Keys of requests whose effect is not an operation, with the answer once there is one.
+  `CREATE TABLE remembered_answers (
+    principal text NOT NULL, route text NOT NULL, key text NOT NULL, body_hash text NOT NULL, status bigint, body text,
+    created_at bigint NOT NULL, PRIMARY KEY (principal, route, key)
+  )${clustered}`,
+  'CREATE INDEX remembered_answers_age ON remembered_answers (created_at)',
 
   `CREATE TABLE events (commit_number bigint PRIMARY KEY NOT NULL, at bigint NOT NULL, items text NOT NULL)`,
 

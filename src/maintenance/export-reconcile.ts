@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import { limits } from '../config/limits.ts';
 import type { ExportFound, StorageNode, StorageNodeInventory, UnexportRequest } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, NodeIntent } from '../store/store.ts';
 import type { Ownership } from './ownership.ts';
@@ -11,7 +10,6 @@ import type { Reconciler } from './reconciler.ts';
  */
 export class ExportReconcile implements Reconciler {
   readonly name = 'export-reconcile';
-  readonly everyMs = limits.exportReconcileEveryMs;
   readonly #store: MaintenanceStore;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
   readonly #ownership: Ownership;

@@ -6,7 +6,6 @@ import type { Reconciler } from './reconciler.ts';
 export function operationRecovery(store: JournalStore, wake: () => void): Reconciler {
   return {
     name: 'operation-recovery',
-    everyMs: limits.recoveryEveryMs,
     run: async () => {
       const due = await store.effectsRecover({ all: false });
       wake();
@@ -16,11 +15,10 @@ export function operationRecovery(store: JournalStore, wake: () => void): Reconc
 }
 
 /** Hosts that have been silent are shown as offline; what they hold stays theirs. */
-export function hostLiveness(store: MaintenanceStore): Reconciler {
+export function hostLiveness(store: MaintenanceStore, silenceMs: number): Reconciler {
   return {
     name: 'host-liveness',
-    everyMs: limits.hostLivenessEveryMs,
-    run: async () => (await store.hostsExpire(limits.hostSilenceMs)).length,
+    run: async () => (await store.hostsExpire(silenceMs)).length,
   };
 }
 
@@ -31,7 +29,6 @@ export function retention(
 ): Reconciler {
   return {
     name: 'retention',
-    everyMs: limits.retentionEveryMs,
     run: () => store.retentionPurge({ ...ages, atMost: limits.retentionBatches }),
   };
 }

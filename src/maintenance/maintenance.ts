@@ -10,6 +10,20 @@ export type ReconcileObserver = (
   milliseconds: number,
 ) => void;
 
+export interface Scheduled {
+  readonly reconciler: Reconciler;
+  readonly everyMs: number;
+}
+
+export interface MaintenanceOptions {
+  readonly store: MaintenanceStore;
+  readonly owner: string;
+  /** No other process can be on this store (it holds the data directory's lock): no leases are needed. */
+  readonly alone: boolean;
+  readonly log: Logger;
+  readonly observe: ReconcileObserver;
+}
+
 /**
  * Runs the reconcilers: on their timers and on a nudge, each once at a time over all replicas (a lease in the store).
  * The timers are this process's own: they do not depend on the queue, whose loss recovery has to survive.
@@ -17,16 +31,10 @@ export type ReconcileObserver = (
 export class Maintenance {
   readonly #runs: ReadonlyMap<string, ReconcilerRun>;
 
-  constructor(
-    reconcilers: readonly Reconciler[],
-    options: {
-      readonly store: MaintenanceStore;
-      readonly owner: string;
-      readonly log: Logger;
-      readonly observe: ReconcileObserver;
-    },
-  ) {
-    this.#runs = new Map(reconcilers.map((reconciler) => [reconciler.name, new ReconcilerRun(reconciler, options)]));
+  constructor(reconcilers: readonly Scheduled[], options: MaintenanceOptions) {
+    this.#runs = new Map(
+      reconcilers.map((scheduled) => [scheduled.reconciler.name, new ReconcilerRun(scheduled, options)]),
+    );
   }
 
   start(): void {
@@ -50,27 +58,16 @@ export class Maintenance {
 
 class ReconcilerRun {
   readonly #reconciler: Reconciler;
-  readonly #options: {
-    readonly store: MaintenanceStore;
-    readonly owner: string;
-    readonly log: Logger;
-    readonly observe: ReconcileObserver;
-  };
+  readonly #everyMs: number;
+  readonly #options: MaintenanceOptions;
   #running: Promise<void> | null = null;
   #again = false;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(
-    reconciler: Reconciler,
-    options: {
-      readonly store: MaintenanceStore;
-      readonly owner: string;
-      readonly log: Logger;
-      readonly observe: ReconcileObserver;
-    },
-  ) {
+  constructor({ reconciler, everyMs }: Scheduled, options: MaintenanceOptions) {
     this.#reconciler = reconciler;
+    this.#everyMs = everyMs;
     this.#options = options;
   }
 
@@ -94,7 +91,7 @@ class ReconcilerRun {
     if (this.#closed) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     const jitter = 1 + (Math.random() - 0.5) * 0.2;
-    this.#timer = setTimeout(() => void this.nudge(), this.#reconciler.everyMs * jitter);
+    this.#timer = setTimeout(() => void this.nudge(), this.#everyMs * jitter);
     this.#timer.unref();
   }
 
@@ -107,16 +104,12 @@ class ReconcilerRun {
 
   async #once(): Promise<void> {
     const { name } = this.#reconciler;
-    const { store, owner, log, observe } = this.#options;
+    const { log, observe } = this.#options;
     const began = performance.now();
-    const lease = `reconcile:${name}`;
     try {
-      if ((await store.leaseTake(lease, owner, limits.reconcileLeaseMs)) === null) {
-        observe(name, 'elsewhere', performance.now() - began);
-        return;
-      }
-      const changed = await this.#reconciler.run();
-      observe(name, changed > 0 ? 'changed' : 'unchanged', performance.now() - began);
+      const changed = await this.#underLease(`reconcile:${name}`);
+      const outcome = changed === null ? 'elsewhere' : changed > 0 ? 'changed' : 'unchanged';
+      observe(name, outcome, performance.now() - began);
     } catch (error) {
       observe(name, 'failed', performance.now() - began);
       const known = error instanceof Failure;
@@ -124,6 +117,18 @@ class ReconcilerRun {
         { err: error, reconciler: name },
         'a reconcile run failed; the next one tries again',
       );
+    }
+  }
+
+  /** What the run changed; null when another process is at it. */
+  async #underLease(lease: string): Promise<number | null> {
+    const { store, owner, alone } = this.#options;
+    if (alone) return this.#reconciler.run();
+    if ((await store.leaseTake(lease, owner, limits.reconcileLeaseMs)) === null) return null;
+    try {
+      return await this.#reconciler.run();
+    } finally {
+      await store.leaseDrop(lease, owner);
     }
   }
 }

@@ -8,7 +8,6 @@ import type { Reconciler } from './reconciler.ts';
 /** Keeps every pool at its minimum of free volumes, made and formatted ahead of demand. */
 export class PoolRefill implements Reconciler {
   readonly name = 'pool-refill';
-  readonly everyMs = limits.refillEveryMs;
   readonly #store: MaintenanceStore & Pick<ResourceStore, 'poolList'>;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
   #recoverAll: boolean;

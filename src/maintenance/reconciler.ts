@@ -4,7 +4,6 @@
  */
 export interface Reconciler {
   readonly name: string;
-  readonly everyMs: number;
   /** Answers how many things it changed; 0 on a run that found everything as it should be. */
   run(): Promise<number>;
 }

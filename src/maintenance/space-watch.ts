@@ -11,7 +11,6 @@ const prefix = 'out of space';
  */
 export class SpaceWatch implements Reconciler {
   readonly name = 'space-watch';
-  readonly everyMs = limits.spaceWatchEveryMs;
   readonly #store: MaintenanceStore;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
   readonly #reservePercent: number;

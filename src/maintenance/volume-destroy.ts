@@ -7,7 +7,6 @@ import type { Reconciler } from './reconciler.ts';
 /** Volumes that no pool keeps: retired ones, those of drained pools, and returned ones that never had a pool. */
 export class VolumeDestroy implements Reconciler {
   readonly name = 'volume-destroy';
-  readonly everyMs = limits.destroyEveryMs;
   readonly #store: MaintenanceStore;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
   #recoverAll: boolean;

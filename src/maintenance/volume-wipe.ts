@@ -8,7 +8,6 @@ import type { Reconciler } from './reconciler.ts';
 /** Returned volumes: the old owner's bytes are destroyed provably, then the volume is free under a new identity. */
 export class VolumeWipe implements Reconciler {
   readonly name = 'volume-wipe';
-  readonly everyMs = limits.wipeEveryMs;
   readonly #store: MaintenanceStore;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
   #recoverAll: boolean;
@@ -42,6 +41,5 @@ function settleOf({ volumeId, generation }: WipeRequest, result: EffectResult<Wi
   if (result.ok) return { volumeId, generation, result: { ok: true, ...result.value } };
   const { problem } = result;
   // What time or space heals is tried again; anything else is a medium that nobody may get before a person looked.
-  const { retryable, kind } = errorCatalogue[problem.code];
-  return { volumeId, generation, result: { ok: false, problem, quarantine: !retryable && kind !== 'unavailable' } };
+  return { volumeId, generation, result: { ok: false, problem, quarantine: !errorCatalogue[problem.code].retryable } };
 }

@@ -9,6 +9,10 @@ export interface ControlPlane {
   readiness(): Promise<readonly Unready[]>;
   /** Runs the named reconcilers now (all of them when none is named). */
   nudge(...reconcilers: readonly string[]): void;
+  /** Has the worker look into the journal now: something that operations wait for has happened. */
+  wake(): void;
+  /** Binds a storage node's data to this store: a person's word after a restore (`fcr adopt`). */
+  adopt(storageNode: string): Promise<void>;
 }
 
 export interface Unready {

@@ -24,7 +24,7 @@ import type {
  * number of their SQL statements does not depend on the lists' length. All can be repeated: a repeat after an unknown
  * outcome changes nothing.
  */
-export interface Store extends JournalStore, MaintenanceStore, ResourceStore {
+export interface Store extends JournalStore, IdempotencyStore, MaintenanceStore, ResourceStore {
   close(): Promise<void>;
 }
 
@@ -52,6 +52,10 @@ export interface JournalStore {
   operationGet(id: string): Promise<Operation | null>;
   operationList(filter: OperationFilter, page: PageRequest): Promise<Page<Operation>>;
   backlog(): Promise<Backlog>;
+}
+
+/** Keys of requests whose effect is not an operation. */
+export interface IdempotencyStore {
   /**
    * Takes an idempotency key for a request whose effect is not an operation (POST of a pool, a token ...), before the
    * effect. The same key with an equal body hash again: `first` false, and the answer once there is one; with another

@@ -162,7 +162,7 @@ async function update<T extends object>(
   const extras = Object.entries(extra).map(([name, value]) => sql`${sql.id(name)} = ${value}`);
   const answer = await sql`
     UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras])}, version = t.version + 1
-    FROM ${list} c WHERE t.id = c.id AND t.version = c.version RETURNING t.id`.execute(tx.db);
+    FROM ${list} c WHERE t.id = c.id AND t.version = c.version RETURNING 1 AS written`.execute(tx.db);
   assert(answer.rows.length === rows.length, `write-changed-${table}`);
 }
 
@@ -283,7 +283,7 @@ async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promis
   const answer = await sql`
     UPDATE batches AS t SET state = c.state, decision = c.decision, failure = c.failure, ready = c.ready,
       lease_until = c.lease_until, ended_at = c.ended_at
-    FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended' RETURNING t.seq`.execute(tx.db);
+    FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended' RETURNING 1 AS written`.execute(tx.db);
   assert(answer.rows.length === rows.length, 'write-batches');
 }
 

@@ -24,6 +24,15 @@ export interface Schema {
     batch: string;
     created_at: number;
   };
+  remembered_answers: {
+    principal: string;
+    route: string;
+    key: string;
+    body_hash: string;
+    status: number | null;
+    body: string | null;
+    created_at: number;
+  };
   events: { commit_number: number; at: number; items: string };
   tokens: TokenTable;
 }

@@ -23,7 +23,8 @@ export async function openStoreThread(options: {
   const link = new StoreLink(worker, options.onFatal);
   await link.ready;
   return new Proxy(Object.create(null), {
-    get: (_, method) => (typeof method === 'string' && method !== 'then' ? (...args: unknown[]) => link.call(method, args) : undefined),
+    get: (_, method) =>
+      typeof method === 'string' && method !== 'then' ? (...args: unknown[]) => link.call(method, args) : undefined,
   }) as Store;
 }
 

@@ -1,0 +1,179 @@
+import type { Logger } from 'pino';
+import type { Config } from '../../config/config.ts';
+import { limits } from '../../config/limits.ts';
+import { Failure } from '../../domain/errors.ts';
+import type { Batch } from '../../domain/operation.ts';
+import { ExportReconcile } from '../../maintenance/export-reconcile.ts';
+import { hostLiveness, operationRecovery, retention } from '../../maintenance/housekeeping.ts';
+import { Maintenance, type Scheduled } from '../../maintenance/maintenance.ts';
+import { Ownership } from '../../maintenance/ownership.ts';
+import { PoolRefill } from '../../maintenance/pool-refill.ts';
+import { SpaceWatch } from '../../maintenance/space-watch.ts';
+import { VolumeDestroy } from '../../maintenance/volume-destroy.ts';
+import { VolumeWipe } from '../../maintenance/volume-wipe.ts';
+import { BatchWaiters } from '../../operations/batch-waiters.ts';
+import type { ControlPlane, Unready } from '../../operations/control-plane.ts';
+import { JournalIntake } from '../../operations/intake.ts';
+import { OperationWorker } from '../../operations/worker.ts';
+import type { Queue } from '../../queue/queue.ts';
+import type { StorageNode } from '../../storage-node/storage-node.ts';
+import type { Store } from '../../store/store.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+
+export interface ControlPlaneParts {
+  readonly config: Config;
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly nodes: readonly StorageNode[];
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Unique over restarts and replicas. */
+  readonly owner: string;
+  /** No other process can be on this store. */
+  readonly alone: boolean;
+  /** Batches of one commit; for the bench that shows what grouping gains. */
+  readonly groupBatchesMax?: number;
+}
+
+export interface RunningControlPlane extends ControlPlane {
+  readonly maintenance: Maintenance;
+  close(): Promise<void>;
+}
+
+/** Puts intake, worker and reconcilers together over the ports, and starts them. */
+export async function startControlPlane(parts: ControlPlaneParts): Promise<RunningControlPlane> {
+  const { store, queue, metrics, log, owner, alone } = parts;
+  const nodes = new Map(parts.nodes.map((node) => [node.name, node]));
+  const ownership = new Ownership(store);
+  const foreign = await foreignNodes(ownership, parts.nodes);
+  for (const name of foreign) log.error({ storageNode: name }, ownership.foreign.get(name) ?? 'foreign data');
+  if (alone && foreign.length === 0) await store.effectsRecover({ all: true });
+
+  const waiters = new BatchWaiters(store);
+  const worker = new OperationWorker({
+    store,
+    nodes,
+    name: owner,
+    log,
+    ...(parts.groupBatchesMax === undefined ? {} : { groupBatchesMax: parts.groupBatchesMax }),
+    onEnded: (batches) => ended(batches),
+    onPoolsBelowMinimum: () => maintenance.nudge('pool-refill'),
+    observe: {
+      phase: (phase, milliseconds) => metrics.phaseTook(phase, milliseconds),
+      group: (batches, operations) => metrics.groupCommitted({ batches, operations }),
+    },
+  });
+  const maintenance = new Maintenance(
+    reconcilers(parts, nodes, ownership, () => void worker.run()),
+    {
+      store,
+      owner,
+      alone,
+      log,
+      observe: (name, outcome, milliseconds) => metrics.reconcileRan(name, outcomeWord[outcome], milliseconds),
+    },
+  );
+  const intake = new JournalIntake({
+    store,
+    queue,
+    waiters,
+    ...(parts.groupBatchesMax === undefined ? {} : { groupBatchesMax: parts.groupBatchesMax }),
+    onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
+  });
+
+  function ended(batches: readonly Batch[]): void {
+    waiters.ended(batches);
+    void queue.announceEnded(batches.map(({ id }) => id));
+    const returned = countOutcomes(metrics, batches);
+    if (returned) maintenance.nudge('volume-wipe', 'volume-destroy');
+  }
+
+  queue.onEnded((ids) => waiters.announced(ids));
+  queue.onWake(() => worker.run());
+  const timer = setInterval(() => void worker.run(), limits.workerLookMs);
+  if (foreign.length === 0) {
+    maintenance.start();
+    void worker.run();
+  }
+
+  return {
+    store,
+    intake,
+    maintenance,
+    nudge: (...names) => maintenance.nudge(...names),
+    wake: () => void worker.run(),
+    readiness: () => readiness(parts, ownership),
+    adopt: async (name) => {
+      const node = nodes.get(name);
+      if (node === undefined)
+        throw new Failure('storage-node-not-found', `Storage node "${name}" is not connected to this controller.`);
+      await ownership.adopt(node);
+      maintenance.nudge();
+    },
+    close: async () => {
+      clearInterval(timer);
+      await maintenance.close();
+      await worker.close();
+      waiters.close();
+    },
+  };
+}
+
+const outcomeWord = { changed: 'succeeded', unchanged: 'succeeded', failed: 'failed', elsewhere: 'skipped' } as const;
+
+async function foreignNodes(ownership: Ownership, nodes: readonly StorageNode[]): Promise<string[]> {
+  const ours = await Promise.all(nodes.map((node) => ownership.isOurs(node)));
+  return nodes.flatMap(({ name }, index) => (ours[index] === true ? [] : [name]));
+}
+
+function reconcilers(
+  { config, store, alone, log }: ControlPlaneParts,
+  nodes: ReadonlyMap<string, StorageNode>,
+  ownership: Ownership,
+  wake: () => void,
+): Scheduled[] {
+  const { reconcile } = config;
+  const shared = { store, nodes, alone };
+  return [
+    { reconciler: operationRecovery(store, wake), everyMs: reconcile.recoveryMs },
+    {
+      reconciler: new SpaceWatch({ store, nodes, reservePercent: config.storageNode.reservePercent }),
+      everyMs: reconcile.poolsMs,
+    },
+    { reconciler: new PoolRefill(shared), everyMs: reconcile.poolsMs },
+    { reconciler: new VolumeWipe(shared), everyMs: reconcile.wipeMs },
+    { reconciler: new VolumeDestroy(shared), everyMs: reconcile.wipeMs },
+    { reconciler: new ExportReconcile({ store, nodes, ownership, log }), everyMs: reconcile.exportsMs },
+    { reconciler: hostLiveness(store, config.host.silenceMs), everyMs: reconcile.hostsMs },
+    { reconciler: retention(store, config.retention), everyMs: reconcile.retentionMs },
+  ];
+}
+
+/** Answers whether a volume was returned, so that its wipe need not wait for the timer. */
+function countOutcomes(metrics: Metrics, batches: readonly Batch[]): boolean {
+  let returned = false;
+  for (const { operations } of batches) {
+    metrics.batchAccepted(operations.length);
+    for (const { type, state } of operations) {
+      if (state !== 'succeeded' && state !== 'failed') continue;
+      metrics.operationsEnded(type, state);
+      returned ||= type === 'volume.delete' && state === 'succeeded';
+    }
+  }
+  return returned;
+}
+
+async function readiness({ store, queue }: ControlPlaneParts, ownership: Ownership): Promise<Unready[]> {
+  const unready: Unready[] = [...ownership.foreign].map(([node, reason]) => ({ part: `storage-node ${node}`, reason }));
+  const trouble = queue.trouble();
+  if (trouble !== null) unready.push({ part: 'queue', reason: trouble });
+  try {
+    const { pools } = await store.counters();
+    for (const { name, status } of pools) {
+      if (status.blockedReason !== null) unready.push({ part: `pool ${name}`, reason: status.blockedReason });
+    }
+  } catch (error) {
+    unready.push({ part: 'store', reason: error instanceof Error ? error.message : String(error) });
+  }
+  return unready;
+}
