@@ -16,11 +16,14 @@ interface Waiting {
 
 export class HostStateReports {
   readonly #store: () => Pick<Store, 'hostStateReport'>;
+  readonly #onGone: () => void;
   #waiting: Waiting[] = [];
   #writing = false;
 
-  constructor(store: () => Pick<Store, 'hostStateReport'>) {
+  /** `onGone`: a device is gone, which a detach waits for. */
+  constructor(store: () => Pick<Store, 'hostStateReport'>, onGone: () => void) {
     this.#store = store;
+    this.#onGone = onGone;
   }
 
   report(report: HostStateReport): Promise<Attachment> {
@@ -44,6 +47,7 @@ export class HostStateReports {
   async #commit(group: readonly Waiting[]): Promise<void> {
     const answers = await this.#store().hostStateReport(group.map((one) => one.report));
     assert(answers.length === group.length, 'http-host-state-answers');
+    if (group.some(({ report }) => report.side === 'gone')) this.#onGone();
     for (const [index, answer] of answers.entries()) {
       if (answer.ok) group[index]?.resolve(answer.attachment);
       else group[index]?.reject(Failure.from(answer.problem));

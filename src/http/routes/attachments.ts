@@ -111,7 +111,10 @@ function registerDelete(app: App, context: RouteContext): void {
 }
 
 function registerHostState(app: App, context: RouteContext): void {
-  const reports = new HostStateReports(() => context.controlPlane.store);
+  const reports = new HostStateReports(
+    () => context.controlPlane.store,
+    () => context.controlPlane.wake(),
+  );
   const description = 'What the host has done about the attachment. Under an older epoch it is refused.';
   app.put(
     '/v1/attachments/:id/host-state',

@@ -112,7 +112,10 @@ function registerInventories(app: App, context: RouteContext): void {
     },
     async (request) => {
       requireOwnHost(principalOf(request), request.params.name);
-      return await context.controlPlane.store.inventoryReport({ ...request.body, host: request.params.name });
+      const answer = await context.controlPlane.store.inventoryReport({ ...request.body, host: request.params.name });
+      // What the host no longer has may be what a detach waits for.
+      context.controlPlane.wake();
+      return answer;
     },
   );
 }
