@@ -1,0 +1,26 @@
+/** The OpenAPI document without a running product: the routes are made, nothing is served. */
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import type { ControlPlane } from '../operations/control-plane.ts';
+import { systemClock } from '../system/clock.ts';
+import { buildServer } from './server.ts';
+
+export async function openApiDocument(): Promise<object> {
+  const app = buildServer({
+    get controlPlane(): ControlPlane {
+      throw new Error('routes looked at the control plane while they were made');
+    },
+    logger: pino({ level: 'silent' }),
+    metrics: { registry: new Registry(), httpAnswered: () => undefined },
+    clock: systemClock,
+  });
+  await app.ready();
+  const document = app.swagger();
+  await app.close();
+  return document;
+}
+
+/** As it is checked in. */
+export async function openApiText(): Promise<string> {
+  return `${JSON.stringify(await openApiDocument(), null, 2)}\n`;
+}

@@ -1,0 +1,186 @@
+import test from 'ava';
+import Fastify from 'fastify';
+import type { Role } from '../../src/domain/principal.ts';
+import { roles } from '../../src/domain/principal.ts';
+import { access, accessOf } from '../../src/http/access.ts';
+import { Api, type Asked } from '../support/api.ts';
+import { FakeControlPlane } from '../support/fake-control-plane.ts';
+
+const all: readonly Role[] = ['admin', 'operator', 'host', 'viewer'];
+const readers: readonly Role[] = ['admin', 'operator', 'viewer'];
+const operators: readonly Role[] = ['admin', 'operator'];
+const hosts: readonly Role[] = ['admin', 'host'];
+
+const host = { machineId: 'm', bootId: 'b', simulated: true, initiatorPorts: [] };
+const node = { exporter: 'local', backends: [], canFence: false, targetPorts: [] };
+const state = { epoch: 1, state: 'attached', bootId: 'b' };
+const inventory = { bootId: 'b', sequence: 1, present: [] };
+const batch = { operations: [{ type: 'volume.delete', params: { volume: 'x' } }] };
+const pool = { name: 'p', backend: 'file', volumeSizeBytes: '1GiB', minFree: 0, maxVolumes: 1 };
+const flows = '/v1/flows/resolve?initiatorWwpn=20000002000000a0&targetWwpn=50000002000000b0';
+
+/** Route, a request that it would serve, and who may send it. Everything else is this role's 403. */
+const rows: readonly (readonly [string, string, object | null, readonly Role[]])[] = [
+  ['GET /metrics', '/metrics', null, readers],
+  ['GET /v1/pools', '/v1/pools', null, all],
+  ['POST /v1/pools', '/v1/pools', pool, ['admin']],
+  ['GET /v1/pools/:name', '/v1/pools/p', null, all],
+  ['PATCH /v1/pools/:name', '/v1/pools/p', { minFree: 1 }, ['admin']],
+  ['DELETE /v1/pools/:name', '/v1/pools/p', null, ['admin']],
+  ['GET /v1/volumes', '/v1/volumes', null, all],
+  ['POST /v1/volumes', '/v1/volumes', { name: 'v' }, operators],
+  ['GET /v1/volumes/:name', '/v1/volumes/v', null, all],
+  ['DELETE /v1/volumes/:name', '/v1/volumes/v', null, operators],
+  ['POST /v1/volumes/:name/clear', '/v1/volumes/v/clear', null, operators],
+  ['GET /v1/attachments', '/v1/attachments', null, all],
+  ['POST /v1/attachments', '/v1/attachments', { volume: 'v', host: 'node1' }, ['admin', 'operator', 'host']],
+  ['GET /v1/attachments/:id', '/v1/attachments/a', null, all],
+  ['DELETE /v1/attachments/:id', '/v1/attachments/a', null, ['admin', 'operator', 'host']],
+  ['PUT /v1/attachments/:id/host-state', '/v1/attachments/a/host-state', state, hosts],
+  ['GET /v1/hosts', '/v1/hosts', null, readers],
+  ['GET /v1/hosts/:name', '/v1/hosts/node1', null, all],
+  ['PUT /v1/hosts/:name', '/v1/hosts/node1', host, hosts],
+  ['DELETE /v1/hosts/:name', '/v1/hosts/node1', null, operators],
+  ['POST /v1/hosts/:name/inventories/begin', '/v1/hosts/node1/inventories/begin', null, hosts],
+  ['POST /v1/hosts/:name/inventories', '/v1/hosts/node1/inventories', inventory, hosts],
+  ['GET /v1/storage-nodes', '/v1/storage-nodes', null, all],
+  ['GET /v1/storage-nodes/:name', '/v1/storage-nodes/local', null, all],
+  ['PUT /v1/storage-nodes/:name', '/v1/storage-nodes/local', node, ['admin']],
+  ['GET /v1/targets', '/v1/targets', null, all],
+  ['GET /v1/flow-policies', '/v1/flow-policies', null, all],
+  ['POST /v1/flow-policies', '/v1/flow-policies', { action: 'permit' }, operators],
+  ['GET /v1/flow-policies/:id', '/v1/flow-policies/f', null, all],
+  ['PATCH /v1/flow-policies/:id', '/v1/flow-policies/f', { action: 'deny' }, operators],
+  ['DELETE /v1/flow-policies/:id', '/v1/flow-policies/f', null, operators],
+  ['GET /v1/flows/resolve', flows, null, all],
+  ['GET /v1/qos-policies', '/v1/qos-policies', null, all],
+  ['POST /v1/qos-policies', '/v1/qos-policies', { name: 'q' }, operators],
+  ['GET /v1/qos-policies/:name', '/v1/qos-policies/q', null, all],
+  ['PUT /v1/qos-policies/:name', '/v1/qos-policies/q', { weight: 1 }, operators],
+  ['DELETE /v1/qos-policies/:name', '/v1/qos-policies/q', null, operators],
+  ['POST /v1/operation-batches', '/v1/operation-batches', batch, operators],
+  ['GET /v1/operation-batches/:id', '/v1/operation-batches/b', null, readers],
+  ['GET /v1/operations', '/v1/operations', null, readers],
+  ['GET /v1/operations/:id', '/v1/operations/b-0', null, all],
+  ['GET /v1/events', '/v1/events?after=none', null, all],
+  ['GET /v1/tokens', '/v1/tokens', null, ['admin']],
+  ['POST /v1/tokens', '/v1/tokens', { name: 't', role: 'viewer' }, ['admin']],
+  ['DELETE /v1/tokens/:id', '/v1/tokens/none', null, ['admin']],
+];
+
+function asked(route: string, url: string, body: object | null, token: string | null): Asked {
+  const method = route.split(' ')[0] as Asked['method'];
+  return { method, url, token, ...(body === null ? {} : { body }) };
+}
+
+test('every route that is not open to anyone has a row here', (t) => {
+  const closed = Object.entries(access).filter(([, allowed]) => allowed !== 'anyone');
+  t.deepEqual(rows.map(([route]) => route).sort(), closed.map(([route]) => route).sort());
+});
+
+test('the routes that anyone may ask are these and no others', (t) => {
+  const open = Object.entries(access).filter(([, allowed]) => allowed === 'anyone');
+  t.deepEqual(open.map(([route]) => route).sort(), ['GET /healthz', 'GET /openapi.json', 'GET /readyz']);
+});
+
+const shared = new FakeControlPlane();
+let sharedApi: Promise<Api> | null = null;
+
+for (const [route, url, body, allowed] of rows) {
+  test.serial(`${route} is for ${allowed.join(', ')} only`, async (t) => {
+    sharedApi ??= Api.over(shared.controlPlane());
+    const api = await sharedApi;
+    const fake = shared;
+    const before = fake.state();
+    t.like(await api.ask(asked(route, url, body, null)), { status: 401, body: { code: 'unauthenticated' } });
+    const foreign = `fcr_${'A'.repeat(43)}`;
+    t.is((await api.ask(asked(route, url, body, foreign))).status, 401);
+    for (const role of roles.filter((one) => !allowed.includes(one))) {
+      const refused = await api.ask(asked(route, url, body, api.tokens[role]));
+      t.like(refused, { status: 403, body: { code: 'forbidden' } }, role);
+    }
+    t.is(fake.state(), before);
+    for (const role of allowed) {
+      const { status } = await api.ask(asked(route, url, body, api.tokens[role]));
+      t.false([401, 403, 500].includes(status), `${role} got ${status}`);
+    }
+  });
+}
+
+test('a route without an entry in the access table stops the start', async (t) => {
+  t.throws(() => accessOf('GET', '/v1/new'), { message: /no entry in the access table/ });
+  const app = Fastify();
+  app.addHook('onRoute', ({ method, url }) => void accessOf(String(method), url));
+  t.throws(() => app.get('/v1/new', async () => ''), { message: /no entry in the access table/ });
+  await app.close();
+});
+
+test("a host's token acts for its own host only", async (t) => {
+  const fake = new FakeControlPlane();
+  const api = await Api.over(fake.controlPlane());
+  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'v' } });
+  const attach = async (name: string) =>
+    await api.ask({ method: 'POST', url: '/v1/attachments', body: { volume: 'v', host: name } });
+  const foreign = `/v1/attachments/${(await attach('node2')).body.id}`;
+  const own = `/v1/attachments/${(await attach('node1')).body.id}`;
+  const before = fake.state();
+  const token = api.tokens.host;
+  const ask = async (method: Asked['method'], url: string, body?: object) =>
+    (await api.ask({ method, url, token, ...(body === undefined ? {} : { body }) })).status;
+  t.is(await ask('PUT', '/v1/hosts/node2', host), 403);
+  t.is(await ask('GET', '/v1/hosts/node2'), 403);
+  t.is(await ask('POST', '/v1/hosts/node2/inventories/begin'), 403);
+  t.is(await ask('POST', '/v1/hosts/node2/inventories', inventory), 403);
+  t.is(await ask('POST', '/v1/attachments', { volume: 'v', host: 'node2' }), 403);
+  t.is(await ask('GET', foreign), 403);
+  t.is(await ask('DELETE', foreign), 403);
+  t.is(await ask('PUT', `${foreign}/host-state`, { ...state, host: 'node2' }), 403);
+  t.is(await ask('GET', '/v1/attachments?host=node2'), 403);
+  t.is(fake.state(), before);
+  t.is(await ask('GET', own), 200);
+  t.is(await ask('PUT', `${own}/host-state`, state), 200);
+  const listed = await api.ask({ method: 'GET', url: '/v1/attachments', token });
+  t.like(listed.body, { items: [{ host: 'node1' }], nextPageToken: null });
+  t.is(await ask('DELETE', own), 204);
+});
+
+test('a host follows the operations that it asked for, and no others', async (t) => {
+  const fake = new FakeControlPlane();
+  const api = await Api.over(fake.controlPlane());
+  fake.hold = true;
+  const headers = { prefer: 'respond-async' };
+  const foreign = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'v' }, headers });
+  const body = { volume: 'v', host: 'node1' };
+  const token = api.tokens.host;
+  const own = await api.ask({ method: 'POST', url: '/v1/attachments', body, headers, token });
+  t.is((await api.ask({ method: 'GET', url: String(foreign.headers.location), token })).status, 403);
+  t.is((await api.ask({ method: 'GET', url: String(own.headers.location), token })).status, 200);
+});
+
+test('a revoked token stops working at once', async (t) => {
+  const api = await Api.over(new FakeControlPlane().controlPlane());
+  const made = await api.ask({ method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' } });
+  t.is(made.status, 201);
+  const token = String(made.body.secret);
+  t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token })).status, 200);
+  t.is((await api.ask({ method: 'DELETE', url: `/v1/tokens/${made.body.id}` })).status, 204);
+  t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token })).status, 401);
+});
+
+test('the store is not asked for a token again at every request', async (t) => {
+  const fake = new FakeControlPlane();
+  const api = await Api.over(fake.controlPlane());
+  for (let n = 0; n < 20; n += 1) await api.ask({ method: 'GET', url: '/v1/volumes' });
+  t.is(fake.tokenFinds, 1);
+});
+
+test('secrets of tokens are neither listed nor kept', async (t) => {
+  const fake = new FakeControlPlane();
+  const api = await Api.over(fake.controlPlane());
+  const made = await api.ask({ method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'host', host: 'node1' } });
+  const listed = await api.ask({ method: 'GET', url: '/v1/tokens' });
+  t.false(listed.text.includes(String(made.body.secret)));
+  t.false(fake.state().includes(String(made.body.secret)));
+  const bare = await api.ask({ method: 'POST', url: '/v1/tokens', body: { name: 'x', role: 'host' } });
+  t.like(bare, { status: 400, body: { field: 'host' } });
+});

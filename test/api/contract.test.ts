@@ -1,0 +1,266 @@
+import test from 'ava';
+import { Api } from '../support/api.ts';
+import { FakeControlPlane } from '../support/fake-control-plane.ts';
+
+async function setUp(): Promise<{ api: Api; fake: FakeControlPlane }> {
+  const fake = new FakeControlPlane();
+  return { api: await Api.over(fake.controlPlane()), fake };
+}
+
+const pool = {
+  name: 'fast',
+  backend: 'file',
+  volumeSizeBytes: 1073741824,
+  minFree: 10,
+  maxVolumes: 100,
+  filesystem: 'ext4',
+};
+
+test('a pool is created, and created again answers the one that is there', async (t) => {
+  const { api } = await setUp();
+  const first = await api.ask({ method: 'POST', url: '/v1/pools', body: pool });
+  t.is(first.status, 201);
+  t.like(first.body, { name: 'fast', volumeSizeBytes: 1073741824, minFree: 10, status: { free: 0 } });
+  t.is(first.headers.etag, '"1"');
+  t.is((await api.ask({ method: 'POST', url: '/v1/pools', body: pool })).status, 200);
+  const other = await api.ask({ method: 'POST', url: '/v1/pools', body: { ...pool, minFree: 1 } });
+  t.like(other, { status: 409, body: { code: 'name-taken' } });
+});
+
+test('a size is accepted as text with a unit', async (t) => {
+  const { api } = await setUp();
+  const made = await api.ask({ method: 'POST', url: '/v1/pools', body: { ...pool, volumeSizeBytes: '2GiB' } });
+  t.is(made.body.volumeSizeBytes, 2 * 2 ** 30);
+});
+
+test('a pool changes only under the version that was seen', async (t) => {
+  const { api } = await setUp();
+  await api.ask({ method: 'POST', url: '/v1/pools', body: pool });
+  const patch = async (body: object, etag?: string) =>
+    await api.ask({ method: 'PATCH', url: '/v1/pools/fast', body, ...(etag ? { headers: { 'if-match': etag } } : {}) });
+  t.like(await patch({ minFree: 20 }, '"1"'), {
+    status: 200,
+    body: { minFree: 20, version: 2 },
+    headers: { etag: '"2"' },
+  });
+  t.like(await patch({ minFree: 30 }, '"1"'), { status: 412, body: { code: 'etag-mismatch' } });
+  t.like(await patch({ minFree: 30 }), { status: 200 });
+  t.like(await patch({ minFree: 1000 }), { status: 400, body: { field: 'minFree' } });
+  t.like(await patch({}, 'x'), { status: 400, body: { field: 'If-Match' } });
+});
+
+test('a volume is created, shown, listed and deleted', async (t) => {
+  const { api } = await setUp();
+  const made = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data', pool: 'fast' } });
+  t.is(made.status, 201);
+  t.like(made.body, { name: 'data', state: 'allocated', attachments: [] });
+  t.regex(String(made.body.wwid), /^naa\.6/);
+  t.false('kind' in made.body);
+  const shown = await api.ask({ method: 'GET', url: '/v1/volumes/data' });
+  t.deepEqual(shown.body, made.body);
+  t.like((await api.ask({ method: 'GET', url: '/v1/volumes' })).body, {
+    items: [{ name: 'data' }],
+    nextPageToken: null,
+  });
+  const again = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data' } });
+  t.is(again.status, 200);
+  const gone = await api.ask({ method: 'DELETE', url: '/v1/volumes/data' });
+  t.deepEqual([gone.status, gone.text], [204, '']);
+  t.like(await api.ask({ method: 'DELETE', url: '/v1/volumes/data' }), {
+    status: 404,
+    body: { code: 'volume-not-found' },
+  });
+});
+
+test('a volume is attached and detached', async (t) => {
+  const { api } = await setUp();
+  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data' } });
+  const body = { volume: 'data', host: 'node1', accessMode: 'single-writer' };
+  const made = await api.ask({ method: 'POST', url: '/v1/attachments', body });
+  t.is(made.status, 201);
+  t.like(made.body, { epoch: 1, state: 'exported', host: 'node1', paths: [{ lun: 1 }] });
+  const url = `/v1/attachments/${made.body.id}`;
+  const state = { epoch: 1, state: 'attached', bootId: 'b', proof: { method: 'loop-status' } };
+  t.like(await api.ask({ method: 'PUT', url: `${url}/host-state`, body: state }), {
+    status: 200,
+    body: { hostSide: 'attached' },
+  });
+  const stale = await api.ask({ method: 'PUT', url: `${url}/host-state`, body: { ...state, epoch: 7 } });
+  t.like(stale, { status: 409, body: { code: 'stale-epoch' } });
+  t.is((await api.ask({ method: 'DELETE', url: `${url}?force=true` })).status, 204);
+  t.is((await api.ask({ method: 'GET', url })).status, 404);
+});
+
+test('an operation that does not end in time is answered 202 with its URL', async (t) => {
+  const { api, fake } = await setUp();
+  fake.hold = true;
+  const answer = await api.ask({
+    method: 'POST',
+    url: '/v1/volumes',
+    body: { name: 'data' },
+    headers: { prefer: 'wait=0' },
+  });
+  t.is(answer.status, 202);
+  t.is(answer.headers.location, `/v1/operations/${answer.body.id}`);
+  t.is(answer.headers['preference-applied'], 'wait=0');
+  t.like(answer.body, { type: 'volume.create', state: 'accepted' });
+  const operation = await api.ask({ method: 'GET', url: String(answer.headers.location) });
+  t.like(operation, { status: 200, body: { id: answer.body.id, requestedBy: 'tok_admin' } });
+  const removal = await api.ask({ method: 'DELETE', url: '/v1/volumes/data', headers: { prefer: 'respond-async' } });
+  t.like(removal, { status: 202, body: { type: 'volume.delete' } });
+});
+
+test('a journal that is full is 429 with the time to come back', async (t) => {
+  const { api, fake } = await setUp();
+  fake.full = true;
+  const answer = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data' } });
+  t.like(answer, { status: 429, body: { code: 'journal-full', retryable: true }, headers: { 'retry-after': '1' } });
+});
+
+test('a batch is answered in the order of its operations, each with its own outcome', async (t) => {
+  const { api } = await setUp();
+  const operations = [
+    { type: 'volume.create', params: { name: 'a' } },
+    { type: 'volume.delete', params: { volume: 'none' } },
+    { type: 'volume.create', params: { name: 'b' } },
+  ];
+  const answer = await api.ask({ method: 'POST', url: '/v1/operation-batches', body: { operations } });
+  t.is(answer.status, 200);
+  t.like(answer.body, {
+    state: 'ended',
+    atomicity: 'per-operation',
+    operations: [
+      { state: 'succeeded', resource: { name: 'a' } },
+      { state: 'failed', problem: { code: 'volume-not-found', status: 404 } },
+      { state: 'succeeded', resource: { name: 'b' } },
+    ],
+  });
+  const shown = await api.ask({ method: 'GET', url: `/v1/operation-batches/${answer.body.id}` });
+  t.deepEqual(shown.body, answer.body);
+});
+
+test('a batch that is not valid names the operation and the field, and does nothing', async (t) => {
+  const { api, fake } = await setUp();
+  const before = fake.state();
+  const operations = [
+    { type: 'volume.create', params: { name: 'a' } },
+    { type: 'volume.create', params: { name: 'b', size: 7 } },
+  ];
+  const answer = await api.ask({ method: 'POST', url: '/v1/operation-batches', body: { operations } });
+  t.like(answer, { status: 400, body: { code: 'invalid-request', field: 'operations[1].params.size' } });
+  t.is(fake.state(), before);
+});
+
+test('a flow policy is created, changed under If-Match, explained and deleted', async (t) => {
+  const { api } = await setUp();
+  const body = {
+    initiatorWwpn: '0x20000002000000A0',
+    targetWwpn: '50000002000000b0',
+    action: 'permit',
+    namespace: 'c0ffee',
+  };
+  const made = await api.ask({ method: 'POST', url: '/v1/flow-policies', body });
+  t.is(made.status, 201);
+  t.like(made.body, { initiatorWwpn: '20:00:00:02:00:00:00:a0', targetWwpn: '50:00:00:02:00:00:00:b0', version: 1 });
+  const url = `/v1/flow-policies/${made.body.id}`;
+  const change = { action: 'redirect', redirectTo: '50000002000000B1' };
+  t.like(await api.ask({ method: 'PATCH', url, body: change }), { status: 428, body: { code: 'if-match-required' } });
+  const changed = await api.ask({ method: 'PATCH', url, body: change, headers: { 'if-match': '"1"' } });
+  t.like(changed, { status: 200, body: { redirectTo: '50:00:00:02:00:00:00:b1' }, headers: { etag: '"2"' } });
+  const resolved = await api.ask({
+    method: 'GET',
+    url: '/v1/flows/resolve?initiatorWwpn=20000002000000a0&targetWwpn=50000002000000b0&namespace=c0ffee',
+  });
+  t.like(resolved, { status: 200, body: { action: 'permit', policy: { id: made.body.id } } });
+  t.is((await api.ask({ method: 'DELETE', url, headers: { 'if-match': '"1"' } })).status, 412);
+  t.is((await api.ask({ method: 'DELETE', url, headers: { 'if-match': '"2"' } })).status, 204);
+});
+
+test('a redirect needs a port to go to, and nothing else takes one', async (t) => {
+  const { api } = await setUp();
+  const ask = async (body: object) => await api.ask({ method: 'POST', url: '/v1/flow-policies', body });
+  t.like(await ask({ action: 'redirect' }), { status: 400, body: { field: 'redirectTo' } });
+  t.like(await ask({ action: 'deny', redirectTo: '50000002000000b1' }), { status: 400, body: { field: 'redirectTo' } });
+});
+
+test('a QoS policy is created, replaced under If-Match and deleted', async (t) => {
+  const { api } = await setUp();
+  const body = { name: 'gold', maxIopsPerContainer: 500, maxBandwidthPerContainer: '50MiB', allowBursting: true };
+  const made = await api.ask({ method: 'POST', url: '/v1/qos-policies', body });
+  t.like(made, { status: 201, body: { burstIops: 1000, maxBandwidthPerContainer: 52428800, enforced: false } });
+  t.is((await api.ask({ method: 'POST', url: '/v1/qos-policies', body: { name: 'gold' } })).status, 200);
+  const url = '/v1/qos-policies/gold';
+  t.is((await api.ask({ method: 'PUT', url, body: { weight: 5 } })).status, 428);
+  const put = await api.ask({ method: 'PUT', url, body: { weight: 5 }, headers: { 'if-match': '*' } });
+  t.like(put, { status: 200, body: { weight: 5, maxIopsPerContainer: null, version: 2 } });
+  t.is((await api.ask({ method: 'DELETE', url })).status, 204);
+  t.is((await api.ask({ method: 'GET', url })).status, 404);
+});
+
+test('hosts and storage nodes register themselves, and target ports are listed', async (t) => {
+  const { api } = await setUp();
+  const port = { wwpn: '0x20000002000000A0', fabric: 'local', state: 'online', synthesized: true };
+  const host = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: [port] };
+  const made = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: host });
+  t.like(made, { status: 200, body: { name: 'node1', initiatorPorts: [{ wwpn: '20:00:00:02:00:00:00:a0' }] } });
+  const clone = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: { ...host, machineId: 'm2' } });
+  t.like(clone, { status: 409, body: { code: 'host-conflict' } });
+  const node = {
+    exporter: 'local',
+    backends: ['file'],
+    canFence: false,
+    targetPorts: [{ ...port, wwpn: '50000002000000b0' }],
+  };
+  t.is((await api.ask({ method: 'PUT', url: '/v1/storage-nodes/local', body: node })).status, 200);
+  const targets = await api.ask({ method: 'GET', url: '/v1/targets' });
+  t.like(targets.body, { items: [{ wwpn: '50:00:00:02:00:00:00:b0', storageNode: 'local' }] });
+  const begun = await api.ask({ method: 'POST', url: '/v1/hosts/node1/inventories/begin' });
+  t.like(begun, { status: 200, body: { sequence: 1 } });
+  const report = { bootId: 'b1', sequence: 1, present: ['att_x'] };
+  const told = await api.ask({ method: 'POST', url: '/v1/hosts/node1/inventories', body: report });
+  t.like(told, { status: 200, body: { wanted: [], unwanted: ['att_x'] } });
+  t.is((await api.ask({ method: 'DELETE', url: '/v1/hosts/node1' })).status, 204);
+});
+
+test('a port that is stated twice is refused', async (t) => {
+  const { api } = await setUp();
+  const port = { wwpn: '20000002000000a0', fabric: 'local', state: 'online', synthesized: true };
+  const ports = [port, { ...port, wwpn: '20:00:00:02:00:00:00:A0' }];
+  const body = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: ports };
+  const answer = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body });
+  t.like(answer, { status: 400, body: { code: 'invalid-wwpn', field: 'initiatorPorts[1].wwpn' } });
+});
+
+test('lists come in pages', async (t) => {
+  const { api } = await setUp();
+  for (const name of ['a', 'b', 'c']) await api.ask({ method: 'POST', url: '/v1/volumes', body: { name } });
+  const first = await api.ask({ method: 'GET', url: '/v1/volumes?pageSize=2' });
+  t.like(first.body, { items: [{ name: 'a' }, { name: 'b' }] });
+  const second = await api.ask({ method: 'GET', url: `/v1/volumes?pageSize=2&pageToken=${first.body.nextPageToken}` });
+  t.like(second.body, { items: [{ name: 'c' }], nextPageToken: null });
+  t.is((await api.ask({ method: 'GET', url: '/v1/volumes?pageSize=1001' })).status, 400);
+});
+
+test('readiness says which parts are not ready, without a token', async (t) => {
+  const { api, fake } = await setUp();
+  t.like(await api.ask({ method: 'GET', url: '/readyz', token: null }), { status: 200, body: { status: 'ready' } });
+  fake.unready = [{ part: 'queue', reason: 'Redis does not answer.' }];
+  const answer = await api.ask({ method: 'GET', url: '/readyz', token: null });
+  t.like(answer, { status: 503, body: { status: 'not-ready', unready: [{ part: 'queue' }] } });
+  t.like(await api.ask({ method: 'GET', url: '/healthz', token: null }), { status: 200, body: { status: 'ok' } });
+});
+
+test('metrics are Prometheus text', async (t) => {
+  const { api } = await setUp();
+  const answer = await api.ask({ method: 'GET', url: '/metrics', token: api.tokens.viewer });
+  t.is(answer.status, 200);
+  t.regex(String(answer.headers['content-type']), /^text\/plain/);
+});
+
+test('every answer carries the id of its request', async (t) => {
+  const { api } = await setUp();
+  const own = await api.ask({ method: 'GET', url: '/healthz', headers: { 'x-request-id': 'abc-1' } });
+  t.is(own.headers['x-request-id'], 'abc-1');
+  const made = await api.ask({ method: 'GET', url: '/healthz', headers: { 'x-request-id': 'a b\t' } });
+  t.regex(String(made.headers['x-request-id']), /^req_/);
+});
