@@ -126,6 +126,19 @@ test('FLUSHALL under living connections: schedulers are put back and wake-ups ar
   }
 });
 
+test('FLUSHALL under a living connection: a wake-up that nobody had taken is put back', async (t) => {
+  const { redis, open } = await world(t);
+  const { queue } = await open();
+  await queue.wake('batch');
+  t.is(await queue.depth(), 1);
+  await redis.flush();
+  await until(async () => (await queue.depth()) === 1, { what: 'the wake-up waits again' });
+  const work = new CountedWork();
+  queue.onWake(work.run);
+  await until(() => work.ended === 1, { what: 'it is delivered' });
+  t.is(work.started, 1);
+});
+
 test('Redis paused for 10 s: nothing throws, nothing piles up, and everything goes on afterwards', async (t) => {
   const { redis, open } = await world(t);
   const { queue: sender, observer } = await open();
