@@ -21,13 +21,17 @@ export function wholeNumber(text: string): number {
   throw new Failure('invalid-request', `${JSON.stringify(text)} is refused; a whole number is accepted.`);
 }
 
-/** `none` takes a limit away. */
-export function wholeNumberOrNone(text: string): number | null {
-  return text === 'none' ? null : wholeNumber(text);
+/** `none` takes a limit away. (Commander would make an empty text of a null.) */
+export function wholeNumberOrNone(text: string): number | 'none' {
+  return text === 'none' ? text : wholeNumber(text);
 }
 
-export function bandwidthOrNone(text: string): number | null {
-  return text === 'none' ? null : bandwidth(text);
+export function bandwidthOrNone(text: string): number | 'none' {
+  return text === 'none' ? text : bandwidth(text);
+}
+
+export function nullIfNone<T>(value: T | 'none'): T | null {
+  return value === 'none' ? null : value;
 }
 
 const durationUnits: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { type FlowPolicy, flowActions } from '../../domain/flow-policy.ts';
 import type { FlowDecision } from '../../store/store.ts';
-import { choice, stated, wholeNumber, wwpn } from './arguments.ts';
+import { choice, nullIfNone, stated, wholeNumber, wwpn } from './arguments.ts';
 import type { CliContext, View } from './context.ts';
 import { addDelete, addGet, addGroup, addList, present, withExamples } from './resource.ts';
 
@@ -120,7 +120,7 @@ function addUpdate(group: Command, context: CliContext): void {
   command.action(async (id: string) => {
     const { action, redirectTo, qosPolicy, ifVersion } = command.opts();
     const version = ifVersion ?? (await present(getting(context), id)).version;
-    const change = stated({ action, redirectTo, qosPolicy: qosPolicy === 'none' ? null : qosPolicy });
+    const change = stated({ action, redirectTo, qosPolicy: nullIfNone(qosPolicy) });
     context.showOne(view, await context.controller.flowPolicyUpdate(id, change, version));
   });
   withExamples(command, `flow-policy update ${exampleId} --action redirect --redirect-to 20:00:02:42:ac:11:00:04`);

@@ -4,7 +4,15 @@ import { formatByteCount } from '../../domain/byte-count.ts';
 import { Failure } from '../../domain/errors.ts';
 import { qosSharings } from '../../domain/qos.ts';
 import type { QosPolicy } from '../../domain/qos-policy.ts';
-import { bandwidthOrNone, choice, durationSeconds, stated, wholeNumber, wholeNumberOrNone } from './arguments.ts';
+import {
+  bandwidthOrNone,
+  choice,
+  durationSeconds,
+  nullIfNone,
+  stated,
+  wholeNumber,
+  wholeNumberOrNone,
+} from './arguments.ts';
 import type { CliContext, View } from './context.ts';
 import { timeOf } from './output.ts';
 import { addDelete, addGet, addGroup, addList, present, withExamples } from './resource.ts';
@@ -103,14 +111,14 @@ function withLimits(command: Command): Command {
 function limitsOf(command: Command) {
   const options = command.opts();
   return stated({
-    maxIopsPerContainer: options.maxIops,
-    minIopsPerContainer: options.minIops,
-    maxBandwidthPerContainer: options.maxBandwidth,
-    maxTotalIops: options.maxTotalIops,
-    maxTotalBandwidth: options.maxTotalBandwidth,
+    maxIopsPerContainer: nullIfNone(options.maxIops),
+    minIopsPerContainer: nullIfNone(options.minIops),
+    maxBandwidthPerContainer: nullIfNone(options.maxBandwidth),
+    maxTotalIops: nullIfNone(options.maxTotalIops),
+    maxTotalBandwidth: nullIfNone(options.maxTotalBandwidth),
     weight: options.weight,
     allowBursting: options.burst,
-    burstIops: options.burstIops,
+    burstIops: nullIfNone(options.burstIops),
     burstDurationSeconds: options.burstDuration,
     sharing: options.sharing,
   });
