@@ -24,6 +24,7 @@ export interface AgentIntervals {
   readonly controllerCallMs?: number;
   readonly releaseWaitMs?: number;
   readonly attachRetryMs?: number;
+  readonly detachBusyMs?: number;
   readonly volumeWaitMs?: number;
 }
 
@@ -78,6 +79,7 @@ export class Agent {
     const bounds = {
       releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
+      detachBusyMs: intervals.detachBusyMs ?? limits.agentDetachBusyMs,
       mounts: limits.mountsPerHost,
     };
     const context = { hostName, bootId, link, host, journal, clock, logger, limits: bounds };

@@ -26,11 +26,11 @@ export async function release(context: AgentContext, { held, records, asked }: R
   if (!asked) await context.link.call((controller) => controller.attachmentDelete(target.attachmentId, { waitMs: 0 }));
   const proof = await removeDevice(context, target, records);
   if (proof !== null) await reportGone(context, target, proof);
+  await waitReleased(context, target.attachmentId);
   // Not waited for: were it lost, the controller would say that the attachment is over, and the record would go then.
   context.journal.remove(records.map((record) => record.id)).catch((error: unknown) => {
     context.logger.error({ err: error, attachment: target.attachmentId }, 'a finished mount could not be forgotten');
   });
-  await waitReleased(context, target.attachmentId);
 }
 
 /** Null where the host has already served a newer epoch: what is there is not ours to judge. */
@@ -40,13 +40,37 @@ export async function removeDevice(
   records: readonly MountRecord[],
 ): Promise<DeviceProof | null> {
   try {
-    return await context.host.detach(target);
+    return await detachPatiently(context, target);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.code === 'stale-epoch') return null;
     if (error.code === 'device-busy') await keepDetaching(context, records, error.problem.detail);
     throw error;
   }
+}
+
+const firstRetryMs = 5;
+const longestRetryMs = 100;
+
+/**
+ * Every container that starts copies the host's mounts for a moment, and holds the device with them: what is busy is
+ * tried again before it is believed.
+ */
+async function detachPatiently(context: AgentContext, target: DeviceTarget): Promise<DeviceProof> {
+  const { clock, host, limits } = context;
+  const deadline = clock.monotonic() + limits.detachBusyMs;
+  for (let pauseMs = firstRetryMs; ; pauseMs = Math.min(2 * pauseMs, longestRetryMs)) {
+    try {
+      return await host.detach(target);
+    } catch (error) {
+      if (!isBusy(error) || clock.monotonic() + pauseMs > deadline) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Failure && error.code === 'device-busy';
 }
 
 async function keepDetaching(context: AgentContext, records: readonly MountRecord[], heldBy: string): Promise<void> {

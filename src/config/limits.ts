@@ -140,6 +140,7 @@ export const limits = {
   agentReleaseWaitMs: 5_000,
   agentAttachRetryMs: 5_000,
   agentReconcileMs: 30_000,
+  agentDetachBusyMs: 2_000,
   agentDetachPollMs: 2_000,
   mountPathLength: 1_024,
   mountsPerHost: 10_000,
