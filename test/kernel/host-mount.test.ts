@@ -1,6 +1,6 @@
 /** What a mount looks like to its user, and what a reboot leaves of it. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { at, attachAndMount } from '../contract/host-contract.ts';
 import { testOf } from '../support/groups.ts';
@@ -20,13 +20,24 @@ test('a mount has no lost+found, no devices, no set-user-id, and the owner and m
   t.regex(readFileSync('/proc/mounts', 'utf8'), new RegExp(`^${device.path} ${path} ext4 rw,nosuid,nodev`, 'm'));
 });
 
-test('owner and mode are those of the first mount', async (t) => {
+test('owner and mode stay as they are once something was written', async (t) => {
   const harness = await LinuxHostHarness.make(t);
   const target = harness.makeTarget();
   const device = await attachAndMount(harness, target, harness.mountPath('first'));
+  writeFileSync(join(harness.mountPath('first'), 'file'), 'content');
   const path = harness.mountPath('second');
   await harness.host.mount(device, target, { ...at(path), uid: 1234, mode: 0o700 });
   t.deepEqual([statSync(path).uid, statSync(path).mode & 0o7777], [0, 0o755]);
+});
+
+test('a filesystem that came without a data directory gets one, with the owner that was asked for', async (t) => {
+  const harness = await LinuxHostHarness.make(t);
+  const target = harness.makeTarget();
+  execFileSync('mkfs.ext4', ['-q', '-F', harness.media.fileOf(target)]);
+  const device = await harness.host.attach(target);
+  const path = harness.mountPath('bare');
+  await harness.host.mount(device, target, { ...at(path), uid: 1234 });
+  t.deepEqual([readdirSync(path), statSync(path).uid], [[], 1234]);
 });
 
 test('a read-only mount refuses writes beside one that takes them', async (t) => {

@@ -17,6 +17,7 @@ import type { Port } from '../../domain/host.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
+import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { HighWaterLog } from '../../system/high-water-log.ts';
 import { KeyedLock } from '../../system/keyed-lock.ts';
 import { SystemCallError } from '../../system/system-call-error.ts';
@@ -74,6 +75,7 @@ interface Parts {
   readonly fence: HighWaterLog;
   readonly capabilities: HostCapabilities;
   readonly loops: readonly LoopFound[];
+  readonly seed: string;
 }
 
 export class LinuxHost implements Host {
@@ -82,16 +84,18 @@ export class LinuxHost implements Host {
   readonly #at: Surroundings;
   readonly #pool: BlockingPool;
   readonly #fence: HighWaterLog;
+  readonly #seed: string;
   readonly #locks = new KeyedLock();
   readonly #memory: DeviceMemory;
   #sequence = 0;
 
-  private constructor({ settings, pool, fence, capabilities, loops }: Parts) {
+  private constructor({ settings, pool, fence, capabilities, loops, seed }: Parts) {
     this.capabilities = capabilities;
     this.#settings = settings;
     this.#at = surroundingsOf(settings);
     this.#pool = pool;
     this.#fence = fence;
+    this.#seed = seed;
     this.#memory = new DeviceMemory(loops);
   }
 
@@ -105,8 +109,9 @@ export class LinuxHost implements Host {
       const capabilities = await probeCapabilities(pool, settings);
       const at = surroundingsOf(settings);
       const loops = await pool.run<LoopFound[]>('findLoops', [at], { deadlineMs: settings.callDeadlineMs });
+      const seed = await makeFilesystemSeed(settings.stateDirectory);
       const fence = await HighWaterLog.open(join(settings.stateDirectory, 'epochs.log'));
-      return new LinuxHost({ settings, pool, fence, capabilities, loops });
+      return new LinuxHost({ settings, pool, fence, capabilities, loops, seed });
     } catch (error) {
       await pool.close();
       throw error;
@@ -152,7 +157,8 @@ export class LinuxHost implements Host {
         const { deviceDescriptor, isBlank } = await call<FormatStart>('formatBegin', this.#proof(device, target));
         descriptors.push(deviceDescriptor);
         const { runCommand: run, formatDeadlineMs: deadlineMs } = this.#settings;
-        await makeFilesystem({ run, devicePath: device.path, filesystem, lockDescriptor, isBlank, deadlineMs });
+        const program = { run, deadlineMs, seed: this.#seed };
+        await makeFilesystem({ ...program, devicePath: device.path, filesystem, lockDescriptor, isBlank });
         await call('formatSync', deviceDescriptor, this.#settings.formatDeadlineMs);
       } finally {
         await call('closeDescriptors', descriptors);

@@ -12,6 +12,8 @@ export interface MkfsRequest {
   readonly devicePath: string;
   readonly filesystem: FilesystemType;
   readonly lockDescriptor: number;
+  /** What the filesystem holds from the start; see `makeFilesystemSeed`. */
+  readonly seed: string;
   /** Every byte of the medium is zero: nothing needs zeroing. */
   readonly isBlank: boolean;
   readonly deadlineMs?: number;
@@ -29,7 +31,7 @@ export async function makeFilesystem(request: MkfsRequest): Promise<void> {
 
 async function makeQuickly(request: MkfsRequest): Promise<void> {
   if (request.filesystem === 'xfs') return await start(request, ['mkfs.xfs', '-f', '-q', '-K']);
-  const plain = ['mkfs.ext4', '-F', '-F', '-q', '-m', '0', '-E'];
+  const plain = ['mkfs.ext4', '-F', '-F', '-q', '-m', '0', '-d', request.seed, '-E'];
   if (!request.isBlank) return await start(request, [...plain, 'nodiscard']);
   try {
     await start(request, [...plain, `nodiscard,${prezeroed}`]);

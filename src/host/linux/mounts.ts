@@ -14,6 +14,7 @@ import {
   rmdirSync,
   type Stats,
   statSync,
+  utimesSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { mount, mountFlags, unmount } from '../../../native-bindings/libc.ts';
@@ -21,6 +22,7 @@ import { loopMajor } from '../../../native-bindings/loop.ts';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
+import { dataDirectoryMode, dataDirectoryName } from '../../system/filesystem-seed.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
 
 export interface FilesystemMount {
@@ -42,7 +44,7 @@ export interface ShownPath {
 
 const safeFlags = mountFlags.MS_NOSUID | mountFlags.MS_NODEV;
 const baseMode = 0o700;
-const dataMode = 0o755;
+const mountPointMode = 0o755;
 
 /** st_dev of a filesystem on the loop device, as stat(2) shows it (sys/sysmacros.h, minor up to 2^20). */
 export function deviceIdOf(loopNumber: number): number {
@@ -78,7 +80,7 @@ function mountOrExplain(wanted: FilesystemMount, flags: number): void {
 /** Shows the data directory at the path. Idempotent; `mount-path-busy` when something else is there. */
 export function showData(wanted: FilesystemMount, shown: ShownPath): void {
   const data = dataDirectory(wanted, shown);
-  mkdirSync(shown.path, { recursive: true, mode: dataMode });
+  mkdirSync(shown.path, { recursive: true, mode: mountPointMode });
   const path = realpathSync(shown.path);
   if (!isSameDirectory(statSync(path), statSync(data))) {
     refuseUnlessFree(path, wanted);
@@ -89,21 +91,36 @@ export function showData(wanted: FilesystemMount, shown: ShownPath): void {
   mount(null, path, null, flags | (readOnly ? mountFlags.MS_RDONLY : 0));
 }
 
-/** Made once, by the first writer; a volume that nobody ever wrote shows its empty filesystem to readers. */
+/**
+ * Owner and mode are those of the first mount that states any, before anything is written. A filesystem that came
+ * without the directory gets it from its first writer, and shows itself to readers until then.
+ */
 function dataDirectory(wanted: FilesystemMount, shown: ShownPath): string {
-  const data = join(wanted.base, 'data');
-  if (statSync(data, { throwIfNoEntry: false }) !== undefined) return data;
-  if (wanted.deviceReadOnly) return wanted.base;
-  makeDataDirectory(data, shown);
+  const data = join(wanted.base, dataDirectoryName);
+  const present = statSync(data, { throwIfNoEntry: false });
+  if (present === undefined && wanted.deviceReadOnly) return wanted.base;
+  if (present === undefined) makeDataDirectory(data, shown);
+  else if (present.mtimeMs === 0 && statesOwner(shown) && !wanted.deviceReadOnly) giveDataDirectory(data, shown);
   return data;
+}
+
+function statesOwner({ uid, gid, mode }: ShownPath): boolean {
+  return uid !== undefined || gid !== undefined || mode !== undefined;
+}
+
+/** The time comes last: a crash before it leaves all of this to be done again. */
+function giveDataDirectory(data: string, shown: ShownPath): void {
+  chownSync(data, shown.uid ?? 0, shown.gid ?? 0);
+  chmodSync(data, shown.mode ?? dataDirectoryMode);
+  const now = new Date();
+  utimesSync(data, now, now);
 }
 
 /** Renamed into place once owner and mode are right: a crash in between leaves no half-made one. */
 function makeDataDirectory(data: string, shown: ShownPath): void {
   const temporary = `${data}.new`;
   mkdirSync(temporary, { recursive: true });
-  chownSync(temporary, shown.uid ?? 0, shown.gid ?? 0);
-  chmodSync(temporary, shown.mode ?? dataMode);
+  giveDataDirectory(temporary, shown);
   renameSync(temporary, data);
 }
 
