@@ -1,8 +1,8 @@
 /** The OpenAPI document without a running product: the routes are made, nothing is served. */
-import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ControlPlane } from '../operations/control-plane.ts';
 import { systemClock } from '../system/clock.ts';
+import { silentLog } from '../telemetry/log.ts';
 import { buildServer } from './server.ts';
 
 export async function openApiDocument(): Promise<object> {
@@ -10,7 +10,7 @@ export async function openApiDocument(): Promise<object> {
     get controlPlane(): ControlPlane {
       throw new Error('routes looked at the control plane while they were made');
     },
-    logger: pino({ level: 'silent' }),
+    logger: silentLog,
     metrics: { registry: new Registry(), httpAnswered: () => undefined },
     clock: systemClock,
   });

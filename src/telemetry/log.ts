@@ -44,7 +44,7 @@ export function createLog(config: LogConfig, options: LogOptions): Logger {
 }
 
 /** Says nothing: for tests, and for commands that answer by what they print. */
-export const silentLog: Log = pino({ level: 'silent' });
+export const silentLog: Logger = pino({ level: 'silent' });
 
 const mask = '********';
 const secretField =
