@@ -131,7 +131,8 @@ function registerHostState(app: App, context: RouteContext): void {
     async (request) => {
       const report = await reportOf(context, request, request.params.id, request.body);
       const attachment = await reports.report(report);
-      if (report.side === 'gone') context.controlPlane.nudge('attachment-reconcile');
+      // A detach may have waited for just this word.
+      if (report.side === 'gone') context.controlPlane.wake();
       return attachment;
     },
   );
