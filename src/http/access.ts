@@ -46,6 +46,7 @@ export const access: Readonly<Record<string, Access>> = {
   'GET /v1/storage-nodes': everyone,
   'GET /v1/storage-nodes/:name': everyone,
   'PUT /v1/storage-nodes/:name': admins,
+  'POST /v1/storage-nodes/:name/adopt': admins,
   'GET /v1/targets': everyone,
   'GET /v1/flow-policies': everyone,
   'POST /v1/flow-policies': operators,

@@ -203,6 +203,10 @@ export class ControllerClient {
   storageNodeRegister(name: string, node: StorageNodeBody): Promise<StorageNode> {
     return this.#send<StorageNode>('PUT', `/v1/storage-nodes/${part(name)}`, node);
   }
+  /** Binds the node's data to this controller's store (`fcr adopt`). */
+  async storageNodeAdopt(name: string): Promise<void> {
+    await this.#send('POST', `/v1/storage-nodes/${part(name)}/adopt`, undefined);
+  }
   storageNodeGet(name: string): Promise<StorageNode | null> {
     return this.#get<StorageNode>(`/v1/storage-nodes/${part(name)}`);
   }

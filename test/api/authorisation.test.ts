@@ -46,6 +46,7 @@ const rows: readonly (readonly [string, string, object | null, readonly Role[]])
   ['GET /v1/storage-nodes', '/v1/storage-nodes', null, all],
   ['GET /v1/storage-nodes/:name', '/v1/storage-nodes/local', null, all],
   ['PUT /v1/storage-nodes/:name', '/v1/storage-nodes/local', node, ['admin']],
+  ['POST /v1/storage-nodes/:name/adopt', '/v1/storage-nodes/none/adopt', null, ['admin']],
   ['GET /v1/targets', '/v1/targets', null, all],
   ['GET /v1/flow-policies', '/v1/flow-policies', null, all],
   ['POST /v1/flow-policies', '/v1/flow-policies', { action: 'permit' }, operators],

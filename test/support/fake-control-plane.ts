@@ -64,6 +64,10 @@ export class FakeControlPlane {
       readiness: async () => this.unready,
       nudge: () => undefined,
       wake: () => undefined,
+      adopt: async (name) => {
+        if (!this.nodes.has(name)) throw new Failure('storage-node-not-found', `There is no storage node ${name}.`);
+      },
+      wake: () => undefined,
       adopt: async () => undefined,
     };
   }

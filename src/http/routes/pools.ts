@@ -99,7 +99,7 @@ function registerUpdate(app: App, context: RouteContext): void {
       const { store } = context.controlPlane;
       const change = await parseChange(context, request.params.name, request.body);
       const pool = await store.poolUpdate(request.params.name, change, ifMatchVersion(request.headers['if-match']));
-      context.controlPlane.nudge('pool-refill');
+      context.controlPlane.nudge('pool-refill', 'volume-destroy');
       return reply.header('etag', etagOf(pool)).send(pool);
     },
   );
@@ -125,7 +125,7 @@ function registerDelete(app: App, context: RouteContext): void {
     async (request, reply) => {
       const { store } = context.controlPlane;
       const { removed } = await store.poolDelete(request.params.name);
-      context.controlPlane.nudge();
+      context.controlPlane.nudge('volume-destroy');
       const left = removed ? null : await store.poolGet(request.params.name);
       return left === null ? reply.code(204).send() : reply.code(202).send(left);
     },

@@ -2,7 +2,7 @@ import { Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
 import type { App, RouteContext } from '../app.ts';
 import { listQuery, pageRequest, pathParameter } from '../paging.ts';
-import { answer } from '../schema/answers.ts';
+import { answer, noContent } from '../schema/answers.ts';
 import {
   storageNodeBody,
   storageNodePageSchema,
@@ -33,6 +33,7 @@ export function registerStorageNodes(app: App, context: RouteContext): void {
     },
   );
   registerRegistration(app, context);
+  registerAdoption(app, context);
   registerTargets(app, context);
 }
 
@@ -53,6 +54,28 @@ function registerRegistration(app: App, context: RouteContext): void {
       const name = parseName(request.params.name);
       const targetPorts = parsePorts(request.body.targetPorts, 'targetPorts');
       return await context.controlPlane.store.storageNodeRegister({ ...request.body, name, targetPorts });
+    },
+  );
+}
+
+/** A person's word after a restore: without it the reconcilers only report. */
+function registerAdoption(app: App, context: RouteContext): void {
+  app.post(
+    '/v1/storage-nodes/:name/adopt',
+    {
+      config: { idempotency: 'harmless' },
+      schema: {
+        tags,
+        summary: 'Adopt the data of a storage node',
+        description:
+          'Binds data that another store made, or a newer state of this one, to this store. What this store does not know is removed by the reconcilers from then on.',
+        params,
+        response: { 204: noContent('Adopted.') },
+      },
+    },
+    async (request, reply) => {
+      await context.controlPlane.adopt(request.params.name);
+      return reply.code(204).send();
     },
   );
 }

@@ -103,7 +103,7 @@ function registerClear(app: App, context: RouteContext): void {
     },
     async (request) => {
       const volume = await context.controlPlane.store.volumeClear(request.params.name);
-      context.controlPlane.nudge();
+      context.controlPlane.nudge('volume-wipe', 'volume-destroy');
       return volume;
     },
   );
