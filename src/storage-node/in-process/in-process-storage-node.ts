@@ -36,7 +36,7 @@ import { Fence } from './fence.ts';
 export interface InProcessStorageNodeOptions {
   readonly name: string;
   readonly dataDirectory: string;
-  /** The node closes them, and the exporter, with itself. */
+  /** The node closes them, and the exporter, with itself, or when it cannot be opened. */
   readonly backends: readonly Backend[];
   readonly exporter: Exporter;
   /** How many media are made or destroyed at a time. */
@@ -81,14 +81,15 @@ export class InProcessStorageNode implements StorageNode {
   }
 
   static async open(options: InProcessStorageNodeOptions): Promise<InProcessStorageNode> {
-    const { dataDirectory, backends } = options;
-    assert(backends.length > 0, 'storage-node-without-backend');
-    await makeDirectoryDurably(dataDirectory);
-    const living = new Set<string>();
-    for (const backend of backends) for (const { volumeId } of await backend.inventory()) living.add(volumeId);
-    const stampFile = await StampFile.open(join(dataDirectory, 'store-stamp.json'));
-    const fence = await Fence.open(join(dataDirectory, 'fence.log'), living);
-    return new InProcessStorageNode({ options, fence, stampFile });
+    assert(options.backends.length > 0, 'storage-node-without-backend');
+    try {
+      const stampFile = await openStampFile(options.dataDirectory);
+      const fence = await openFence(options);
+      return new InProcessStorageNode({ options, fence, stampFile });
+    } catch (error) {
+      await closeParts(options);
+      throw error;
+    }
   }
 
   provision(requests: readonly ProvisionRequest[]): Promise<readonly EffectResult<ProvisionAnswer>[]> {
@@ -145,8 +146,7 @@ export class InProcessStorageNode implements StorageNode {
   async close(): Promise<void> {
     await this.#locks.settled();
     await this.#fence.close();
-    await this.#exporter.close();
-    for (const backend of this.#backends.values()) await backend.close();
+    await closeParts({ exporter: this.#exporter, backends: this.#backends.values() });
   }
 
   /** In the requests' order; the items of one volume run one after the other. */
@@ -184,6 +184,22 @@ export class InProcessStorageNode implements StorageNode {
     }
     return null;
   }
+}
+
+async function openStampFile(dataDirectory: string): Promise<StampFile> {
+  await makeDirectoryDurably(dataDirectory);
+  return await StampFile.open(join(dataDirectory, 'store-stamp.json'));
+}
+
+async function openFence({ dataDirectory, backends }: InProcessStorageNodeOptions): Promise<Fence> {
+  const living = new Set<string>();
+  for (const backend of backends) for (const { volumeId } of await backend.inventory()) living.add(volumeId);
+  return await Fence.open(join(dataDirectory, 'fence.log'), living);
+}
+
+async function closeParts({ exporter, backends }: { exporter: Exporter; backends: Iterable<Backend> }): Promise<void> {
+  await exporter.close();
+  for (const backend of backends) await backend.close();
 }
 
 /** No volume's id has a dot. */
