@@ -133,7 +133,7 @@ export class LinuxHostHarness implements HostHarness {
 }
 
 /** What the tests of the group `kernel` need; missing is a failure that names it. */
-function requireKernel(): void {
+export function requireKernel(): void {
   const missing = [];
   if (process.getuid?.() !== 0) missing.push('root');
   if (!isThere('/dev/loop-control')) missing.push('/dev/loop-control (kernel module loop)');
@@ -158,7 +158,7 @@ export function makeSparseFile(path: string, sizeBytes: number): void {
   closeSync(descriptor);
 }
 
-function loopsBelow(directory: string): string[] {
+export function loopsBelow(directory: string): string[] {
   return readdirSync('/sys/block')
     .filter((name) => name.startsWith('loop') && backingFile(name).startsWith(`${directory}/`))
     .map((name) => `/dev/${name}`);
@@ -172,12 +172,12 @@ function backingFile(name: string): string {
   }
 }
 
-function mountsBelow(directory: string): string[] {
+export function mountsBelow(directory: string): string[] {
   const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return lines.map((line) => line.split(' ')[4] ?? '').filter((path) => path.startsWith(`${directory}/`));
 }
 
-function quietly(program: string, args: readonly string[]): void {
+export function quietly(program: string, args: readonly string[]): void {
   try {
     execFileSync(program, args, { stdio: 'ignore' });
   } catch {
