@@ -217,6 +217,8 @@ export interface NodeIntent {
 }
 
 export interface StoreCounters {
+  /** Rows inserted, updated and deleted so far, as the database itself counts them. */
+  readonly rowChanges: number;
   readonly pools: readonly Pool[];
   readonly operationsWaiting: number;
   readonly wipeBacklog: number;

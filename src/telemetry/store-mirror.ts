@@ -6,6 +6,7 @@ import type { Clock } from '../system/clock.ts';
 
 /** What the store's `counters()` answers. */
 export interface MirroredCounters {
+  readonly rowChanges: number;
   readonly pools: readonly Pool[];
   readonly wipeBacklog: number;
   readonly attachmentsByState: Readonly<Record<string, number>>;
@@ -67,6 +68,8 @@ export class StoreMirror {
     const { counters, backlog, queueDepth } = this.#sources;
     const [counted, waiting, depth] = await Promise.all([inTime(counters), inTime(backlog), inTime(queueDepth)]);
     this.#setPools(counted?.pools ?? []);
+    this.#metrics.rowChanges.reset();
+    if (counted !== null) this.#metrics.rowChanges.inc(counted.rowChanges);
     this.#setAttachments(counted?.attachmentsByState ?? null);
     setOrRemove(this.#metrics.journalOperations, waiting?.acceptedOperations);
     setOrRemove(this.#metrics.wipeBacklog, counted?.wipeBacklog);
@@ -115,6 +118,11 @@ function mirrorMetrics(registry: Registry, collect: () => Promise<void>) {
   const poolCounter = (name: string, help: string) =>
     new Counter({ ...all, name: `fcr_${name}`, help, labelNames: ['pool'] });
   return {
+    rowChanges: new Counter({
+      ...all,
+      name: 'fcr_store_row_changes_total',
+      help: 'Rows that the store inserted, updated and deleted.',
+    }),
     reachable: gauge('store_reachable', 'Whether the store answers.'),
     poolVolumes: new Gauge({
       ...all,

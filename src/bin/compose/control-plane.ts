@@ -31,8 +31,6 @@ export interface ControlPlaneParts {
   readonly owner: string;
   /** No other process can be on this store. */
   readonly alone: boolean;
-  /** Batches of one commit; for the bench that shows what grouping gains. */
-  readonly groupBatchesMax?: number;
 }
 
 export interface RunningControlPlane extends ControlPlane {
@@ -42,7 +40,7 @@ export interface RunningControlPlane extends ControlPlane {
 
 /** Puts intake, worker and reconcilers together over the ports, and starts them. */
 export async function startControlPlane(parts: ControlPlaneParts): Promise<RunningControlPlane> {
-  const { store, queue, metrics, log, owner, alone } = parts;
+  const { config, store, queue, metrics, log, owner, alone } = parts;
   const nodes = new Map(parts.nodes.map((node) => [node.name, node]));
   const ownership = new Ownership(store);
   const foreign = await foreignNodes(ownership, parts.nodes);
@@ -55,7 +53,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     nodes,
     name: owner,
     log,
-    ...(parts.groupBatchesMax === undefined ? {} : { groupBatchesMax: parts.groupBatchesMax }),
+    groupBatchesMax: config.groupBatches,
     onEnded: (batches) => ended(batches),
     onPoolsBelowMinimum: () => maintenance.nudge('pool-refill'),
     observe: {
@@ -77,7 +75,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     store,
     queue,
     waiters,
-    ...(parts.groupBatchesMax === undefined ? {} : { groupBatchesMax: parts.groupBatchesMax }),
+    groupBatchesMax: config.groupBatches,
     onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
   });
 

@@ -8,6 +8,7 @@ import { wipeBacklog } from './wipe.ts';
 export async function counters(database: Database): Promise<StoreCounters> {
   const pools = await database.read((db) => db.selectFrom('pools').selectAll().orderBy('name').execute());
   return {
+    rowChanges: await rowChanges(database),
     pools: pools.map(poolResource),
     operationsWaiting: await operationsWaiting(database),
     wipeBacklog: await wipeBacklog(database),
@@ -29,4 +30,14 @@ async function attachmentsByState(database: Database): Promise<Readonly<Record<s
       SELECT state, count(*) AS count FROM attachments GROUP BY state ORDER BY state`.execute(db),
   );
   return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
+}
+
+async function rowChanges(database: Database): Promise<number> {
+  const source =
+    database.engine.name === 'sqlite'
+      ? sql<{ changes: number }>`SELECT total_changes() AS changes`
+      : sql<{ changes: number }>`
+          SELECT CAST(coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) AS bigint) AS changes FROM pg_stat_user_tables`;
+  const { rows } = await database.read((db) => source.execute(db));
+  return rows[0]?.changes ?? 0;
 }

@@ -13,7 +13,11 @@ import type { Schema } from './schema.ts';
  * At most so many events behind the cursor; null: from the oldest kept. A cursor whose successors are no longer kept is
  * refused (`invalid-request`, field `cursor`): going on would be a gap that nobody is told of.
  */
-export function eventsAfter(database: Database, cursor: string | null, atMost: number): Promise<readonly Event[]> {
+export async function eventsAfter(
+  database: Database,
+  cursor: string | null,
+  atMost: number,
+): Promise<readonly Event[]> {
   const from = cursor === null ? null : positionOf(cursor);
   return database.read(async (db) => {
     const events: Event[] = [];
