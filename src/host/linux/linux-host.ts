@@ -7,7 +7,6 @@
 //
 // Relies on: the state and exports directories belong to one instance; the kernel calls run on blocking threads.
 
-import { closeSync } from 'node:fs';
 import { mkdir, realpath } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,7 +18,7 @@ import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
 import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { HighWaterLog } from '../../system/high-water-log.ts';
-import { KeyedLock } from '../../system/keyed-lock.ts';
+import { KeyedLock, type Release } from '../../system/keyed-lock.ts';
 import { SystemCallError } from '../../system/system-call-error.ts';
 import type {
   Device,
@@ -168,26 +167,26 @@ export class LinuxHost implements Host {
 
   mount(device: Device, target: DeviceTarget, options: MountOptions): Promise<void> {
     const path = checkedPath(options.path);
-    return this.#locked(target, () =>
-      this.#underLock(`path ${path}`, async (call) => {
-        const { filesystem, readOnly, ...owner } = options;
-        const request: MountRequest = {
-          ...this.#proof(device, target),
-          base: this.#base(target),
-          filesystem,
-          shown: { ...owner, path, readOnly: readOnly || isReadOnly(target) },
-        };
-        await call('mountVolume', request);
-        this.#memory.shown(target, path);
-        const held = this.#memory.takeHeld(target);
-        if (held !== null) closeSync(held);
-      }),
-    );
+    const keys = [volumeKey(target.volumeId), pathKey(path)];
+    return this.#underLocks(keys, async (call) => {
+      await this.#passFence(target);
+      const { filesystem, readOnly, ...owner } = options;
+      const request: MountRequest = {
+        ...this.#proof(device, target),
+        base: this.#base(target),
+        filesystem,
+        shown: { ...owner, path, readOnly: readOnly || isReadOnly(target) },
+      };
+      await call('mountVolume', request);
+      this.#memory.shown(target, path);
+      const held = this.#memory.takeHeld(target);
+      if (held !== null) await call('closeDescriptors', [held]);
+    });
   }
 
   unmount(given: string): Promise<void> {
     const path = checkedPath(given);
-    return this.#underLock(`path ${path}`, async (call) => {
+    return this.#underLocks([pathKey(path)], async (call) => {
       await call('unmountShown', { at: this.#at, path }, limits.hostDetachMs);
       this.#memory.hidden(path);
     });
@@ -227,15 +226,15 @@ export class LinuxHost implements Host {
   }
 
   #locked<T>(target: DeviceTarget, work: (call: KernelCall) => Promise<T>): Promise<T> {
-    return this.#underLock(`volume ${target.volumeId}`, async (call) => {
+    return this.#underLocks([volumeKey(target.volumeId)], async (call) => {
       await this.#passFence(target);
       return await work(call);
     });
   }
 
-  /** The lock is kept until every call into the kernel has really returned, however late. */
-  async #underLock<T>(key: string, work: (call: KernelCall) => Promise<T>): Promise<T> {
-    const release = await this.#locks.acquire(key, this.#settings.lockDeadlineMs);
+  /** The locks are kept until every call into the kernel has really returned, however late. */
+  async #underLocks<T>(keys: readonly string[], work: (call: KernelCall) => Promise<T>): Promise<T> {
+    const release = await this.#acquire(keys);
     const late: Promise<void>[] = [];
     try {
       return await translated(() => work(this.#kernelCall(late)));
@@ -243,6 +242,20 @@ export class LinuxHost implements Host {
       if (late.length === 0) release();
       else void Promise.all(late).then(release);
     }
+  }
+
+  async #acquire(keys: readonly string[]): Promise<Release> {
+    const held: Release[] = [];
+    const releaseAll = () => {
+      for (const release of held) release();
+    };
+    try {
+      for (const key of keys) held.push(await this.#locks.acquire(key, this.#settings.lockDeadlineMs));
+    } catch (error) {
+      releaseAll();
+      throw error;
+    }
+    return releaseAll;
   }
 
   #kernelCall(late: Promise<void>[]): KernelCall {
@@ -259,10 +272,10 @@ export class LinuxHost implements Host {
 
   /** Devices without a visible mount that are in use all the same. A volume that is being worked on is left alone. */
   async #heldInvisibly(findings: Findings): Promise<ReadonlySet<number>> {
-    const quiet = unmountedLoops(findings).filter(({ volumeId }) => this.#locks.isFree(`volume ${volumeId}`));
+    const quiet = unmountedLoops(findings).filter(({ volumeId }) => this.#locks.isFree(volumeKey(volumeId)));
     const held = await Promise.all(
       quiet.map(({ volumeId, number }) =>
-        this.#underLock(`volume ${volumeId}`, (call) => call<boolean>('isDeviceHeld', number)),
+        this.#underLocks([volumeKey(volumeId)], (call) => call<boolean>('isDeviceHeld', number)),
       ),
     );
     return new Set(quiet.filter((_, index) => held[index] === true).map(({ number }) => number));
@@ -338,6 +351,15 @@ async function existingPath(path: string): Promise<string> {
 
 function surroundingsOf({ root, volumesDirectory }: Settings): Surroundings {
   return { root, volumesDirectory };
+}
+
+/** Volumes are locked before paths. */
+function volumeKey(volumeId: string): string {
+  return `volume ${volumeId}`;
+}
+
+function pathKey(path: string): string {
+  return `path ${path}`;
 }
 
 function isReadOnly(target: DeviceTarget): boolean {
