@@ -1,4 +1,7 @@
 import test from 'ava';
+import { assertDurable, openPostgres } from '../../src/store/kysely/postgres.ts';
+import { storeEventsSuite } from '../contract/store-events-suite.ts';
+import { storeHistorySuite } from '../contract/store-history-suite.ts';
 import { storeHostsSuite } from '../contract/store-hosts-suite.ts';
 import { storePoliciesSuite } from '../contract/store-policies-suite.ts';
 import { storePoolsSuite } from '../contract/store-pools-suite.ts';
@@ -12,3 +15,16 @@ const open = postgresWorld(() => server);
 storePoolsSuite(open);
 storeHostsSuite(open);
 storePoliciesSuite(open);
+storeEventsSuite(open);
+storeHistorySuite(open, 12);
+
+for (const name of ['fsync', 'synchronous_commit', 'full_page_writes']) {
+  test.serial(`HAZARD 16: a PostgreSQL with ${name} off is refused`, async (t) => {
+    const unsafe = await PostgresServer.start({ settings: { [name]: 'off' } });
+    t.teardown(() => unsafe.close());
+    const { url } = await unsafe.createDatabase();
+    const database = openPostgres(url, { connectionsMax: 1, fatal: (error) => t.fail(String(error)) });
+    t.teardown(() => database.kysely.destroy());
+    await t.throwsAsync(assertDurable(database), { message: new RegExp(`${name} = off`) });
+  });
+}
