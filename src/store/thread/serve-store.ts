@@ -7,7 +7,9 @@ import type { StoreCall, StoreMessage } from './protocol.ts';
 export function serveStore(port: MessagePort, store: Store): void {
   const send = (message: StoreMessage) => port.postMessage(message);
   port.on('message', (call: StoreCall) => {
-    answer(store, call).then(send, (error: unknown) => send(errorMessage(call.id, error)));
+    const answered = answer(store, call).then(send, (error: unknown) => send(errorMessage(call.id, error)));
+    // An open port would keep the thread, and with it the process, alive.
+    if (call.method === 'close') void answered.then(() => port.close());
   });
   send({ kind: 'ready' });
 }
