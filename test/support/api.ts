@@ -34,8 +34,8 @@ export class Api {
     this.tokens = tokens;
   }
 
-  /** The token of role `host` is for the host `node1`. */
-  static async over(controlPlane: ControlPlane): Promise<Api> {
+  /** The token of role `host` is for the host `node1`. Not `ready`: listeners can still be added. */
+  static async over(controlPlane: ControlPlane, options: { readonly ready: boolean } = { ready: true }): Promise<Api> {
     const app = buildServer({
       controlPlane,
       logger: pino({ level: 'silent' }),
@@ -49,7 +49,7 @@ export class Api {
       host: await add('host'),
       viewer: await add('viewer'),
     };
-    await app.ready();
+    if (options.ready) await app.ready();
     return new Api(app, tokens);
   }
 

@@ -43,6 +43,7 @@ export class FakeControlPlane {
   readonly remembered = new Map<string, { readonly bodyHash: string; answer: RememberedAnswer | null }>();
   readonly events: Event[] = [];
   tokenFinds = 0;
+  readonly #held: [NewBatch, readonly OperationSpec[]][] = [];
 
   /** Everything that a request could change, as text. */
   state(): string {
@@ -67,9 +68,17 @@ export class FakeControlPlane {
       adopt: async (name) => {
         if (!this.nodes.has(name)) throw new Failure('storage-node-not-found', `There is no storage node ${name}.`);
       },
-      wake: () => undefined,
-      adopt: async () => undefined,
     };
+  }
+
+  /** Carries out what was held. */
+  release(): void {
+    this.hold = false;
+    for (const [batch, specs] of this.#held.splice(0)) {
+      const operations = specs.map((spec, index) => this.#operation(batch, spec, index));
+      const known = this.batches.get(batch.id);
+      if (known !== undefined) this.batches.set(batch.id, { ...known, state: 'ended', operations, endedAt: 2 });
+    }
   }
 
   emit(kind: Event['kind'], id: string, state: string): void {
@@ -90,6 +99,7 @@ export class FakeControlPlane {
     }
     const operations = batch.operations.map((spec, index) => this.#operation(batch, spec, index));
     const state = this.hold ? 'accepted' : 'ended';
+    if (this.hold) this.#held.push([batch, batch.operations]);
     const { id, atomicity } = batch;
     const times = { acceptedAt: 1, endedAt: this.hold ? null : 2 };
     this.batches.set(id, {

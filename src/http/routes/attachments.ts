@@ -130,10 +130,7 @@ function registerHostState(app: App, context: RouteContext): void {
     },
     async (request) => {
       const report = await reportOf(context, request, request.params.id, request.body);
-      const attachment = await reports.report(report);
-      // A detach may have waited for just this word.
-      if (report.side === 'gone') context.controlPlane.wake();
-      return attachment;
+      return await reports.report(report);
     },
   );
 }

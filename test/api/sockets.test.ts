@@ -1,0 +1,237 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { Failure } from '../../src/domain/errors.ts';
+import type { Event } from '../../src/domain/event.ts';
+import { ControllerClient } from '../../src/http/client.ts';
+import { listen } from '../../src/http/listeners.ts';
+import { Api } from '../support/api.ts';
+import { FakeControlPlane } from '../support/fake-control-plane.ts';
+
+interface Running {
+  readonly fake: FakeControlPlane;
+  readonly api: Api;
+  readonly port: number;
+  readonly socketPath: string;
+  readonly overSocket: ControllerClient;
+  client(token: string): ControllerClient;
+}
+
+async function start(t: ExecutionContext): Promise<Running> {
+  const directory = mkdtempSync(join(tmpdir(), 'fcr-api-'));
+  const fake = new FakeControlPlane();
+  const api = await Api.over(fake.controlPlane(), { ready: false });
+  const socketPath = join(directory, 'controller.sock');
+  const { port } = await listen(api.app, { tcp: { host: '127.0.0.1', port: 0 }, unix: { path: socketPath } });
+  const clients: ControllerClient[] = [];
+  const made = (options: ConstructorParameters<typeof ControllerClient>[0]) => {
+    const client = new ControllerClient(options);
+    clients.push(client);
+    return client;
+  };
+  t.teardown(async () => {
+    for (const client of clients) client.close();
+    await api.close();
+    rmSync(directory, { recursive: true });
+  });
+  return {
+    fake,
+    api,
+    port: port ?? 0,
+    socketPath,
+    overSocket: made({ endpoint: { socketPath } }),
+    client: (token) => made({ endpoint: { url: `http://127.0.0.1:${port}` }, token }),
+  };
+}
+
+test('the unix socket is for its owner only and makes the caller the administrator', async (t) => {
+  const { socketPath, overSocket, fake } = await start(t);
+  t.is(statSync(socketPath).mode & 0o777, 0o600);
+  const volume = await overSocket.volumeCreate({ name: 'data', sizeBytes: '1GiB' });
+  t.is(volume.name, 'data');
+  t.is([...fake.batches.values()][0]?.requestedBy, 'unix-socket');
+});
+
+test('over TCP nobody is trusted without a token', async (t) => {
+  const { client, api } = await start(t);
+  await t.throwsAsync(client('fcr_wrong').volumeList(), {
+    instanceOf: Failure,
+    message: /unknown, expired or revoked/,
+  });
+  t.deepEqual((await client(api.tokens.viewer).volumeList()).items, []);
+});
+
+test('the client speaks of every resource', async (t) => {
+  const { client, api } = await start(t);
+  const admin = client(api.tokens.admin);
+  await admin.poolCreate({ name: 'fast', backend: 'file', volumeSizeBytes: '1GiB', minFree: 1, maxVolumes: 5 });
+  t.is((await admin.poolUpdate('fast', { minFree: 2 }, 1)).version, 2);
+  await admin.volumeCreate({ name: 'data', pool: 'fast' });
+  t.is((await admin.volumeGet('data'))?.name, 'data');
+  t.is(await admin.volumeGet('other'), null);
+  const attachment = await admin.attachmentCreate({ volume: 'data', host: 'node1' });
+  t.is((await admin.attachmentList({ host: 'node1' })).length, 1);
+  const report = {
+    attachment: attachment.id,
+    epoch: 1,
+    host: 'node1',
+    bootId: 'b',
+    side: 'attached',
+    proof: null,
+  } as const;
+  t.is((await admin.hostStateReport(report)).hostSide, 'attached');
+  const stale = await t.throwsAsync(admin.hostStateReport({ ...report, epoch: 9 }), { instanceOf: Failure });
+  t.is(stale?.code, 'stale-epoch');
+  await admin.attachmentDelete(attachment.id);
+  await admin.attachmentDelete(attachment.id);
+  await admin.volumeDelete('data');
+  const missing = await t.throwsAsync(admin.volumeDelete('data'), { instanceOf: Failure });
+  t.is(missing?.code, 'volume-not-found');
+  const policy = await admin.flowPolicyCreate({ action: 'deny', initiatorWwpn: '20000002000000a0' });
+  t.is((await admin.flowPolicyUpdate(policy.id, { action: 'permit' }, policy.version)).action, 'permit');
+  await admin.flowPolicyDelete(policy.id);
+  const host = { name: 'node1', machineId: 'm', bootId: 'b', simulated: true, initiatorPorts: [] };
+  t.is((await admin.hostRegister(host)).name, 'node1');
+  t.is(await admin.inventoryBegin('node1'), 1);
+  const batch = await admin.batchSubmit({ operations: [{ type: 'volume.create', params: { name: 'b' } }] });
+  t.is(batch.operations[0]?.state, 'succeeded');
+  t.is((await admin.readiness()).status, 'ready');
+  t.regex(await admin.metricsText(), /^/);
+  t.is((await admin.tokenList()).items.length, 4);
+});
+
+test('the client follows an operation that was accepted until it ends', async (t) => {
+  const { client, api, fake } = await start(t);
+  fake.hold = true;
+  const creation = client(api.tokens.admin).volumeCreate({ name: 'late' });
+  while (fake.batches.size === 0) await new Promise((resolve) => setImmediate(resolve));
+  fake.release();
+  t.is((await creation).name, 'late');
+});
+
+test('an operation that does not end before the deadline is named in the failure', async (t) => {
+  const { client, api, fake } = await start(t);
+  fake.hold = true;
+  const failure = await t.throwsAsync(client(api.tokens.admin).volumeCreate({ name: 'late' }, { deadlineMs: 200 }), {
+    instanceOf: Failure,
+  });
+  t.is(failure?.code, 'deadline-exceeded');
+  t.regex(failure?.problem.related?.operation ?? '', /^bat_.*-0$/);
+});
+
+test('nobody listening is controller-unavailable', async (t) => {
+  const client = new ControllerClient({ endpoint: { socketPath: '/nonexistent/controller.sock' }, maxTries: 2 });
+  const failure = await t.throwsAsync(client.volumeList(), { instanceOf: Failure });
+  t.is(failure?.code, 'controller-unavailable');
+  client.close();
+});
+
+test('a request whose connection breaks is tried again, with one effect', async (t) => {
+  const { port, api, fake } = await start(t);
+  let broken = 0;
+  const proxy = net.createServer((incoming) => {
+    const upstream = net.connect(port, '127.0.0.1');
+    incoming.pipe(upstream);
+    incoming.on('error', () => upstream.destroy());
+    // The first answer is swallowed with its connection: the client cannot know what happened.
+    if (broken === 0) upstream.once('data', () => incoming.destroy());
+    else upstream.pipe(incoming);
+    broken += 1;
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => proxy.close());
+  const address = proxy.address() as net.AddressInfo;
+  const client = new ControllerClient({
+    endpoint: { url: `http://127.0.0.1:${address.port}` },
+    token: api.tokens.admin,
+  });
+  t.is((await client.volumeCreate({ name: 'once' })).name, 'once');
+  t.true(broken > 1);
+  t.is(fake.batches.size, 1);
+  client.close();
+});
+
+test('a stream starts where it is told, goes on with what happens, and resumes after its last event', async (t) => {
+  const { client, api, fake } = await start(t);
+  const admin = client(api.tokens.admin);
+  for (const id of ['a', 'b', 'c']) fake.emit('volume', id, 'allocated');
+  const stop = new AbortController();
+  const stream = admin.events('1.0', stop.signal);
+  t.is((await next(stream)).id, 'b');
+  t.is((await next(stream)).id, 'c');
+  const waiting = next(stream);
+  fake.emit('volume', 'd', 'wiping');
+  const last = await waiting;
+  t.like(last, { id: 'd', cursor: '4.0', state: 'wiping' });
+  stop.abort();
+  for (let n = 0; n < 1000; n += 1) fake.emit('volume', `v${n}`, 'free');
+  const again = admin.events(last.cursor, new AbortController().signal);
+  const ids: string[] = [];
+  for (let n = 0; n < 1000; n += 1) ids.push((await next(again)).id);
+  t.deepEqual(
+    ids,
+    Array.from({ length: 1000 }, (_, n) => `v${n}`),
+  );
+  await again.return(undefined);
+});
+
+test('many streams see every event once and in order', async (t) => {
+  const { client, api, fake } = await start(t);
+  const admin = client(api.tokens.admin);
+  const streams = Array.from({ length: 10 }, () => admin.events('start', new AbortController().signal));
+  const readers = streams.map(async (stream) => {
+    const cursors: string[] = [];
+    while (cursors.length < 3000) cursors.push((await next(stream)).cursor);
+    await stream.return(undefined);
+    return cursors;
+  });
+  for (let round = 0; round < 30; round += 1) {
+    for (let n = 0; n < 100; n += 1) fake.emit('volume', `${round}-${n}`, 'free');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const expected = fake.events.map(({ cursor }) => cursor);
+  for (const cursors of await Promise.all(readers)) t.deepEqual(cursors, expected);
+});
+
+test('closing ends streams and answers what is under way', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'fcr-api-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const api = await Api.over(new FakeControlPlane().controlPlane(), { ready: false });
+  const socketPath = join(directory, 's');
+  const { port } = await listen(api.app, { tcp: { host: '127.0.0.1', port: 0 }, unix: { path: socketPath } });
+  const ended = new Promise<void>((resolve, reject) => {
+    const headers = { authorization: `Bearer ${api.tokens.admin}` };
+    http
+      .get({ port: port ?? 0, path: '/v1/events', headers }, (response) => {
+        response.once('data', () => void api.close());
+        response.on('end', resolve);
+        response.resume();
+      })
+      .on('error', reject);
+  });
+  await t.notThrowsAsync(ended);
+  await api.close();
+  await t.throwsAsync(new ControllerClient({ endpoint: { socketPath }, maxTries: 1 }).volumeList(), {
+    instanceOf: Failure,
+  });
+});
+
+test('a socket left over from a crash is replaced; one that is in use, or a file, is not', async (t) => {
+  const { socketPath, fake } = await start(t);
+  const second = await Api.over(fake.controlPlane(), { ready: false });
+  await t.throwsAsync(listen(second.app, { unix: { path: socketPath } }), { message: /Another process listens/ });
+  const file = join(tmpdir(), `fcr-file-${process.pid}`);
+  writeFileSync(file, 'precious');
+  t.teardown(() => rmSync(file));
+  const third = await Api.over(fake.controlPlane(), { ready: false });
+  await t.throwsAsync(listen(third.app, { unix: { path: file } }), { message: /is no socket/ });
+});
+
+async function next(stream: AsyncGenerator<Event>): Promise<Event> {
+  const { value, done } = await stream.next();
+  if (done === true) throw new Error('the stream ended');
+  return value;
+}
