@@ -17,7 +17,7 @@ class World {
     counters: async (): Promise<StoreCounters> => {
       this.asked += 1;
       if (this.failing) throw new Error('the store does not answer');
-      return { pools: this.pools, operationsWaiting: 3, wipeBacklog: 4, attachmentsByState: { exported: 5 } };
+      return { pools: this.pools, operationsWaiting: 3, wipeBacklog: 4, rowChanges: 6, attachmentsByState: { exported: 5 } };
     },
     backlog: async (): Promise<Backlog> => {
       if (this.failing) throw new Error('the store does not answer');
