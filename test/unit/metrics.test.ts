@@ -17,7 +17,13 @@ class World {
     counters: async (): Promise<StoreCounters> => {
       this.asked += 1;
       if (this.failing) throw new Error('the store does not answer');
-      return { pools: this.pools, operationsWaiting: 3, wipeBacklog: 4, rowChanges: 6, attachmentsByState: { exported: 5 } };
+      return {
+        pools: this.pools,
+        operationsWaiting: 3,
+        wipeBacklog: 4,
+        rowChanges: 6,
+        attachmentsByState: { exported: 5 },
+      };
     },
     backlog: async (): Promise<Backlog> => {
       if (this.failing) throw new Error('the store does not answer');
@@ -168,6 +174,7 @@ test('the store is mirrored', async (t) => {
     'fcr_attachments{state="exported"} 5',
     'fcr_attachments{state="attached"} 0',
     'fcr_wipe_backlog_volumes 4',
+    'fcr_store_row_changes_total 6',
     'fcr_journal_backlog_operations 3',
     'fcr_journal_backlog_batches 2',
     'fcr_journal_oldest_age_seconds 7',
