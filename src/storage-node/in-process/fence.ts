@@ -19,7 +19,11 @@ export class Fence {
   }
 
   /** `living`: the volumes that have bytes here. */
-  static async open(path: string, living: ReadonlySet<string>, tombstones = limits.fenceTombstones): Promise<Fence> {
+  static async open(
+    path: string,
+    living: ReadonlySet<string>,
+    tombstones: number = limits.fenceTombstones,
+  ): Promise<Fence> {
     const fence = new Fence(await HighWaterLog.open(path), tombstones);
     for (const volumeId of fence.#log.keys()) if (!living.has(volumeId)) fence.#destroyed.add(volumeId);
     await fence.#forgetOldest();

@@ -5,12 +5,13 @@
  * volume's lock: the generation is made durable, then the effect happens, then the next item of that volume may begin.
  * The items of a bulk call run side by side, so that what they make durable goes into few fsyncs.
  *
- * Relies on one process per data directory. An item that throws makes the whole call unknown, after all others ended.
+ * Relies on one process per data directory. An item whose end is unknown (a deadline, a bug) makes the whole call unknown,
+ * after all others ended.
  */
 import { join } from 'node:path';
 import type { Backend } from '../../backends/backend.ts';
 import { limits } from '../../config/limits.ts';
-import { assert, problem } from '../../domain/errors.ts';
+import { assert, Failure, problem } from '../../domain/errors.ts';
 import type { Exporter } from '../../fabric/exporter.ts';
 import { makeDirectoryDurably } from '../../system/durable-file.ts';
 import { KeyedMutex } from '../../system/keyed-mutex.ts';
@@ -166,9 +167,14 @@ export class InProcessStorageNode implements StorageNode {
     request: R,
     act: (request: R) => Promise<EffectResult<T>>,
   ): Promise<EffectResult<T>> {
-    const refusal = await this.#fence.admit(request.volumeId, request.generation);
-    if (refusal !== null) return { ok: false, problem: refusal };
-    return await act(request);
+    try {
+      const refusal = await this.#fence.admit(request.volumeId, request.generation);
+      if (refusal !== null) return { ok: false, problem: refusal };
+      return await act(request);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code === 'deadline-exceeded') throw error;
+      return { ok: false, problem: error.problem };
+    }
   }
 
   async #onMedium<T>(item: MediumItem, act: (backend: Backend) => Promise<EffectResult<T>>): Promise<EffectResult<T>> {
