@@ -1,9 +1,11 @@
 /**
- * The parts of the documentation that the code knows better: the error catalogue, the state diagrams, the lists of
- * dependencies. `npm run docs` writes them into their marked places; a test proves that they are what it would write.
+ * The parts of the documentation that the code knows better: the error catalogue, the settings, the state diagrams, the
+ * lists of dependencies. `npm run docs` writes them into their marked places; a test proves that they are what it would write.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadConfig } from '../../src/config/load.ts';
+import { environmentVariableOf, flagOf, settings } from '../../src/config/settings.ts';
 import { attachmentTransitions } from '../../src/domain/attachment.ts';
 import { errorCatalogue } from '../../src/domain/errors.ts';
 import { flowPolicyTransitions } from '../../src/domain/flow-policy.ts';
@@ -22,7 +24,8 @@ export interface GeneratedPart {
 export function generatedParts(): GeneratedPart[] {
   const errors = { document: 'docs/ERRORS.md', name: 'error-catalogue', text: errorTable() };
   const diagrams = stateDiagrams().map(([name, text]) => ({ document: 'docs/ARCHITECTURE.md', name, text }));
-  return [errors, ...diagrams];
+  const configuration = { document: 'docs/CONFIGURATION.md', name: 'settings', text: settingTable() };
+  return [errors, configuration, ...diagrams];
 }
 
 /** The document with that part replaced. A document without the part's markers is an error. */
@@ -38,6 +41,17 @@ function errorTable(): string {
     ([code, { kind, retryable, title }]) => `| \`${code}\` | ${kind} | ${retryable ? 'yes' : 'no'} | ${title} |`,
   );
   return ['| code | kind | retryable | meaning |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+/** Defaults are those of root on a host called `node1`. */
+function settingTable(): string {
+  const surroundings = { isRoot: true, home: '/root', hostName: 'node1', environment: {} };
+  const { sources } = loadConfig({ surroundings, flags: {}, readFile: () => null });
+  const rows = sources.map(({ key, value }) => {
+    const words = [key, flagOf(key), environmentVariableOf(key)].map((word) => `\`${word}\``).join(' | ');
+    return `| ${words} | ${value === '' ? '' : `\`${value}\``} | ${settings[key].about} |`;
+  });
+  return ['| key | flag | environment | default | what it says |', '|---|---|---|---|---|', ...rows].join('\n');
 }
 
 function stateDiagrams(): [string, string][] {

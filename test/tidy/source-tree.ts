@@ -47,7 +47,7 @@ function pathsUnder(folder: string): string[] {
 
 const statementPattern =
   /^(?:import|export)\b(?<clause>[^'"`;]*?)\bfrom\s*'(?<from>[^']+)'|^import\s*'(?<bare>[^']+)'/gm;
-const expressionPattern = /\bimport\(\s*'(?<from>[^']+)'|\bnew URL\(\s*'(?<url>\.[^']+\.ts)'/g;
+const expressionPattern = /\bimport\(\s*'(?<from>[^'$]+)'|\bnew URL\(\s*'(?<url>\.[^']+\.ts)'/g;
 
 /** Static and dynamic imports and worker modules named by URL, with their lines. */
 export function importsOf(file: SourceFile): Import[] {
