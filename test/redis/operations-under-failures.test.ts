@@ -84,7 +84,7 @@ async function outcomesOf(client: ControllerClient, batches: readonly string[]):
   return outcomes;
 }
 
-test('Redis killed, restarted empty, flushed and paused for 10 s under load: all that was accepted ends, once', async (t) => {
+test('HAZARDS 7: Redis killed, restarted empty, flushed and paused for 10 s under load: all that was accepted ends, once', async (t) => {
   const { redis, client } = await startProduct(t);
   const load = startLoad(client);
   await goesOn(client, load);

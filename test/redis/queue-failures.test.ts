@@ -44,7 +44,7 @@ async function delivers(from: BullMqQueue, work: CountedWork): Promise<void> {
   await until(() => work.ended > before, { what: 'a wake-up from one process reaches another' });
 }
 
-test('Redis killed: a wake-up resolves, is counted, and runs the local worker; it recovers by itself', async (t) => {
+test('HAZARDS 7: Redis killed: a wake-up resolves, is counted, and runs the local worker; it recovers by itself', async (t) => {
   const { redis, open } = await world(t);
   const { queue, observer } = await open();
   const work = new CountedWork();
@@ -68,7 +68,7 @@ for (const [title, empty] of [
   ['Redis restarted with its data', false],
   ['Redis restarted empty', true],
 ] as const) {
-  test(`${title}: the wake-up that was lost meanwhile is sent again, to a worker elsewhere`, async (t) => {
+  test(`HAZARDS 7: ${title}: the wake-up that was lost meanwhile is sent again, to a worker elsewhere`, async (t) => {
     const { redis, open } = await world(t);
     const { queue: sender } = await open();
     const { queue: receiver } = await open();
@@ -84,7 +84,7 @@ for (const [title, empty] of [
     await until(() => work.ended > before, { what: 'the lost wake-up arrives' });
   });
 
-  test(`${title}: announcements and scheduled work go on`, async (t) => {
+  test(`HAZARDS 7: ${title}: announcements and scheduled work go on`, async (t) => {
     const { redis, open } = await world(t);
     const { queue: sender } = await open();
     const { queue: receiver } = await open();
@@ -108,7 +108,7 @@ for (const [title, empty] of [
   });
 }
 
-test('FLUSHALL under living connections: schedulers are put back and wake-ups are delivered', async (t) => {
+test('HAZARDS 7: FLUSHALL under living connections: schedulers are put back and wake-ups are delivered', async (t) => {
   const { redis, open } = await world(t);
   const { queue } = await open();
   const work = new CountedWork();
@@ -126,7 +126,7 @@ test('FLUSHALL under living connections: schedulers are put back and wake-ups ar
   }
 });
 
-test('FLUSHALL under a living connection: a wake-up that nobody had taken is put back', async (t) => {
+test('HAZARDS 7: FLUSHALL under a living connection: a wake-up that nobody had taken is put back', async (t) => {
   const { redis, open } = await world(t);
   const { queue } = await open();
   await queue.wake('batch');
@@ -139,7 +139,7 @@ test('FLUSHALL under a living connection: a wake-up that nobody had taken is put
   t.is(work.started, 1);
 });
 
-test('Redis paused for 10 s: nothing throws, nothing piles up, and everything goes on afterwards', async (t) => {
+test('HAZARDS 7: Redis paused for 10 s: nothing throws, nothing piles up, and everything goes on afterwards', async (t) => {
   const { redis, open } = await world(t);
   const { queue: sender, observer } = await open();
   const { queue: receiver } = await open();
@@ -174,7 +174,7 @@ test('Redis paused for 10 s: nothing throws, nothing piles up, and everything go
   t.true(waiting <= 1, `${waiting} wake-ups wait`);
 });
 
-test('Redis out of memory: wake-ups are counted as failed, readiness tells why, and it recovers by itself', async (t) => {
+test('HAZARDS 7: Redis out of memory: wake-ups are counted as failed, readiness tells why, and it recovers by itself', async (t) => {
   const { redis, open } = await world(t);
   const { queue, observer } = await open();
   const work = new CountedWork();
@@ -201,7 +201,7 @@ test('A Redis that evicts is told by name in readiness, and still used', async (
   await delivers(queue, work);
 });
 
-test('A worker that is killed in the middle of a run loses its wake-up to another one', async (t) => {
+test('HAZARDS 7: A worker that is killed in the middle of a run loses its wake-up to another one', async (t) => {
   const { redis, open } = await world(t);
   const lockMs = 1_000;
   const script = new URL('../support/fixtures/wake-worker.ts', import.meta.url).pathname;
@@ -224,7 +224,7 @@ test('A worker that is killed in the middle of a run loses its wake-up to anothe
   t.is(await queue.depth(), 0);
 });
 
-test('A wake-up during a run of one process is taken by another one', async (t) => {
+test('HAZARDS 7: A wake-up during a run of one process is taken by another one', async (t) => {
   const { open } = await world(t);
   const { queue: first } = await open();
   const { queue: second } = await open();
@@ -254,7 +254,7 @@ test('Scheduled work of one name has one turn a period over all processes', asyn
   t.true(Number(await redis.command('ZCARD', 'fcr:schedule:delayed')) <= 1);
 });
 
-test('Jobs leave nothing behind in Redis, whether work succeeds or fails', async (t) => {
+test('HAZARDS 7: Jobs leave nothing behind in Redis, whether work succeeds or fails', async (t) => {
   const { redis, open } = await world(t);
   const { queue } = await open();
   let runs = 0;
