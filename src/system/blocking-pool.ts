@@ -37,8 +37,8 @@ export interface BlockingPoolOptions {
 export interface BlockingRunOptions {
   /** From now on, waiting for a thread included. */
   readonly deadlineMs: number;
-  /** Called once, when a call that was answered with `deadline-exceeded` has ended after all (or never began). */
-  readonly onLateReturn?: () => void;
+  /** Called once, when a call that was answered with `deadline-exceeded` has ended after all; null: it never began. */
+  readonly onLateReturn?: (answer: BlockingAnswer | null) => void;
 }
 
 export interface BlockingPoolState {
@@ -51,7 +51,7 @@ interface Pending {
   readonly call: BlockingCall;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  readonly onLateReturn: () => void;
+  readonly onLateReturn: (answer: BlockingAnswer | null) => void;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -101,7 +101,7 @@ export class BlockingPool {
   run<T>(functionName: string, args: readonly unknown[], options: BlockingRunOptions): Promise<T> {
     assert(!this.#closed, 'blocking-pool-run-after-close');
     if (this.#queue.size >= this.#queuedCalls) {
-      options.onLateReturn?.();
+      options.onLateReturn?.(null);
       return Promise.reject(
         new Failure('deadline-exceeded', `${this.#queue.size} blocking calls are waiting already.`),
       );
@@ -185,7 +185,7 @@ export class BlockingPool {
     assert(pending.call.id === answer.id, 'blocking-pool-answer-out-of-order');
     thread.pending = null;
     if (thread.state === 'stuck') {
-      this.#cameBack(thread, pending);
+      this.#cameBack(thread, pending, answer);
       return;
     }
     thread.state = 'idle';
@@ -194,9 +194,9 @@ export class BlockingPool {
     this.#pump();
   }
 
-  #cameBack(thread: Thread, pending: Pending): void {
+  #cameBack(thread: Thread, pending: Pending, answer: BlockingAnswer): void {
     this.#stuck -= 1;
-    pending.onLateReturn();
+    pending.onLateReturn(answer);
     if (this.#threads.size - this.#stuck > this.#threadCount) {
       this.#threads.delete(thread);
       void thread.worker.terminate();
@@ -212,7 +212,7 @@ export class BlockingPool {
     const { functionName } = pending.call;
     pending.reject(new Failure('deadline-exceeded', `${functionName} did not return within ${deadlineMs} ms.`));
     if (this.#queue.delete(pending)) {
-      pending.onLateReturn();
+      pending.onLateReturn(null);
       return;
     }
     const thread = [...this.#threads].find((each) => each.pending === pending);
@@ -231,8 +231,10 @@ export class BlockingPool {
     if (at >= 0) this.#idle.splice(at, 1);
     const { pending } = thread;
     if (thread.state === 'stuck') this.#stuck -= 1;
-    if (pending !== null && thread.state === 'stuck') pending.onLateReturn();
-    else if (pending !== null) {
+    if (pending !== null && thread.state === 'stuck') {
+      const failure = { kind: 'bug', message: error.message, stack: '' } as const;
+      pending.onLateReturn({ id: pending.call.id, ok: false, failure });
+    } else if (pending !== null) {
       clearTimeout(pending.timer);
       pending.reject(error);
     }

@@ -54,7 +54,7 @@ test('a stuck thread is counted and replaced, its caller is told, and others go 
   const pool = poolOf(t, 1);
   const stuckFlag = flag();
   const returned = Promise.withResolvers<void>();
-  const stuck = pool.run('blockUntilSet', [stuckFlag], { deadlineMs: 300, onLateReturn: returned.resolve });
+  const stuck = pool.run('blockUntilSet', [stuckFlag], { deadlineMs: 300, onLateReturn: () => returned.resolve() });
   const failure = await t.throwsAsync(stuck, { instanceOf: Failure });
   t.is(failure?.code, 'deadline-exceeded');
   t.deepEqual(pool.state, { threads: 1, stuck: 1, queued: 0 });

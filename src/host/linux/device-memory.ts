@@ -36,10 +36,10 @@ export class DeviceMemory {
     return this.#entries.get(fileNameOf(medium)) ?? { numbers: [], file: null, shown: new Set() };
   }
 
-  /** Answers an older held descriptor, which is to be closed. */
-  attached(target: DeviceTarget, answer: AttachAnswer): number | null {
+  /** Answers older held descriptors, which are to be closed. */
+  attached(target: DeviceTarget, answer: AttachAnswer): number[] {
+    const outdated = this.takeHeld(target);
     const entry = this.#entry(target);
-    const outdated = entry.held;
     entry.numbers = [answer.number];
     entry.file = answer.file;
     entry.held = answer.heldDescriptor;
@@ -54,20 +54,14 @@ export class DeviceMemory {
     for (const entry of this.#entries.values()) if (entry.shown.delete(path)) return;
   }
 
-  takeHeld(medium: Medium): number | null {
+  /** The caller closes them. */
+  takeHeld(medium: Medium): number[] {
     const entry = this.#entries.get(fileNameOf(medium));
-    if (entry === undefined) return null;
-    const { held } = entry;
-    entry.held = null;
-    return held;
+    return entry === undefined ? [] : takenFrom(entry);
   }
 
   takeAllHeld(): number[] {
-    return [...this.#entries.values()].flatMap((entry) => {
-      const { held } = entry;
-      entry.held = null;
-      return held === null ? [] : [held];
-    });
+    return [...this.#entries.values()].flatMap(takenFrom);
   }
 
   forget(medium: Medium): void {
@@ -82,4 +76,10 @@ export class DeviceMemory {
     this.#entries.set(key, made);
     return made;
   }
+}
+
+function takenFrom(entry: Entry): number[] {
+  const { held } = entry;
+  entry.held = null;
+  return held === null ? [] : [held];
 }

@@ -224,11 +224,9 @@ export function unmountShown(request: { readonly at: Surroundings; readonly path
 
 export interface DetachCall extends DetachRequest {
   readonly links: readonly string[];
-  readonly heldDescriptor: number | null;
 }
 
 export function detachDevice(call: DetachCall): DetachAnswer {
-  if (call.heldDescriptor !== null) closeSync(call.heldDescriptor);
   return detachDevices({ ...call, file: call.file ?? fileStillExported(call) });
 }
 

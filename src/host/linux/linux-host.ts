@@ -18,8 +18,6 @@ import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
 import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { HighWaterLog } from '../../system/high-water-log.ts';
-import { KeyedLock, type Release } from '../../system/keyed-lock.ts';
-import { SystemCallError } from '../../system/system-call-error.ts';
 import type {
   Device,
   DeviceProof,
@@ -44,6 +42,7 @@ import type {
   MountRequest,
   ProveRequest,
 } from './kernel-calls.ts';
+import { type KernelCall, KernelGate } from './kernel-gate.ts';
 import { devicePath, type LoopFound, type Surroundings } from './loop-device.ts';
 import { makeFilesystem } from './mkfs.ts';
 
@@ -65,9 +64,6 @@ export interface LinuxHostOptions {
 
 type Settings = Required<LinuxHostOptions>;
 
-/** What work under a volume's lock can do: call a function of the blocking threads. */
-type KernelCall = <T>(functionName: string, request: unknown, deadlineMs?: number) => Promise<T>;
-
 interface Parts {
   readonly settings: Settings;
   readonly pool: BlockingPool;
@@ -81,10 +77,9 @@ export class LinuxHost implements Host {
   readonly capabilities: HostCapabilities;
   readonly #settings: Settings;
   readonly #at: Surroundings;
-  readonly #pool: BlockingPool;
+  readonly #gate: KernelGate;
   readonly #fence: HighWaterLog;
   readonly #seed: string;
-  readonly #locks = new KeyedLock();
   readonly #memory: DeviceMemory;
   #sequence = 0;
 
@@ -92,7 +87,8 @@ export class LinuxHost implements Host {
     this.capabilities = capabilities;
     this.#settings = settings;
     this.#at = surroundingsOf(settings);
-    this.#pool = pool;
+    const { callDeadlineMs, lockDeadlineMs } = settings;
+    this.#gate = new KernelGate({ pool, callDeadlineMs, lockDeadlineMs });
     this.#fence = fence;
     this.#seed = seed;
     this.#memory = new DeviceMemory(loops);
@@ -134,9 +130,9 @@ export class LinuxHost implements Host {
         readOnly: isReadOnly(target),
         expected: known.numbers,
       };
-      const answer = await call<AttachAnswer>('attachDevice', request);
-      const outdated = this.#memory.attached(target, answer);
-      if (outdated !== null) await call('closeDescriptors', [outdated]);
+      const learn = (made: AttachAnswer) => this.#gate.discard(this.#memory.attached(target, made));
+      const answer = await call<AttachAnswer>('attachDevice', request, { onLate: learn });
+      await learn(answer);
       return { path: devicePath(answer.number) };
     });
   }
@@ -153,14 +149,16 @@ export class LinuxHost implements Host {
       const lockDescriptor = await this.#volumeLock(target, call);
       const descriptors = [lockDescriptor];
       try {
-        const { deviceDescriptor, isBlank } = await call<FormatStart>('formatBegin', this.#proof(device, target));
+        const { deviceDescriptor, isBlank } = await call<FormatStart>('formatBegin', this.#proof(device, target), {
+          onLate: (late) => this.#gate.discard([late.deviceDescriptor]),
+        });
         descriptors.push(deviceDescriptor);
         const { runCommand: run, formatDeadlineMs: deadlineMs } = this.#settings;
         const program = { run, deadlineMs, seed: this.#seed };
         await makeFilesystem({ ...program, devicePath: device.path, filesystem, lockDescriptor, isBlank });
-        await call('formatSync', deviceDescriptor, this.#settings.formatDeadlineMs);
+        await call('formatSync', deviceDescriptor, { deadlineMs });
       } finally {
-        await call('closeDescriptors', descriptors);
+        await this.#gate.discard(descriptors);
       }
     });
   }
@@ -168,7 +166,7 @@ export class LinuxHost implements Host {
   mount(device: Device, target: DeviceTarget, options: MountOptions): Promise<void> {
     const path = checkedPath(options.path);
     const keys = [volumeKey(target.volumeId), pathKey(path)];
-    return this.#underLocks(keys, async (call) => {
+    return this.#gate.underLocks(keys, async (call) => {
       await this.#passFence(target);
       const { filesystem, readOnly, ...owner } = options;
       const request: MountRequest = {
@@ -179,21 +177,21 @@ export class LinuxHost implements Host {
       };
       await call('mountVolume', request);
       this.#memory.shown(target, path);
-      const held = this.#memory.takeHeld(target);
-      if (held !== null) await call('closeDescriptors', [held]);
+      await this.#gate.discard(this.#memory.takeHeld(target));
     });
   }
 
   unmount(given: string): Promise<void> {
     const path = checkedPath(given);
-    return this.#underLocks([pathKey(path)], async (call) => {
-      await call('unmountShown', { at: this.#at, path }, limits.hostDetachMs);
+    return this.#gate.underLocks([pathKey(path)], async (call) => {
+      await call('unmountShown', { at: this.#at, path }, { deadlineMs: limits.hostDetachMs });
       this.#memory.hidden(path);
     });
   }
 
   detach(target: DeviceTarget): Promise<DeviceProof> {
     return this.#locked(target, async (call) => {
+      await this.#gate.discard(this.#memory.takeHeld(target));
       const known = this.#memory.of(target);
       const request: DetachCall = {
         ...this.#medium(target),
@@ -201,9 +199,8 @@ export class LinuxHost implements Host {
         expected: known.numbers,
         base: this.#base(target),
         shown: [...known.shown],
-        heldDescriptor: this.#memory.takeHeld(target),
       };
-      await call('detachDevice', request, limits.hostDetachMs);
+      await call('detachDevice', request, { deadlineMs: limits.hostDetachMs });
       this.#memory.forget(target);
       return proofOf('gone', 'exclusive-open-and-no-backing', target, null);
     });
@@ -212,70 +209,30 @@ export class LinuxHost implements Host {
   async inventory(): Promise<HostInventory> {
     const sequence = this.#nextSequence();
     const { bootId } = await this.identity();
-    const options = { deadlineMs: this.#settings.callDeadlineMs };
-    const findings = await translated(() => this.#pool.run<Findings>('findEverything', [this.#at], options));
+    const findings = await this.#gate.underLocks([], (call) => call<Findings>('findEverything', this.#at));
     const held = await this.#heldInvisibly(findings);
     return inventoryOf(findings, { bootId, sequence, held, baseDirectory: join(this.#settings.stateDirectory, 'mnt') });
   }
 
   async close(): Promise<void> {
-    const held = this.#memory.takeAllHeld();
-    if (held.length > 0) await this.#pool.run('closeDescriptors', [held], { deadlineMs: limits.hostCallMs });
-    await this.#pool.close();
+    await this.#gate.discard(this.#memory.takeAllHeld());
+    await this.#gate.close();
     await this.#fence.close();
   }
 
   #locked<T>(target: DeviceTarget, work: (call: KernelCall) => Promise<T>): Promise<T> {
-    return this.#underLocks([volumeKey(target.volumeId)], async (call) => {
+    return this.#gate.underLocks([volumeKey(target.volumeId)], async (call) => {
       await this.#passFence(target);
       return await work(call);
     });
   }
 
-  /** The locks are kept until every call into the kernel has really returned, however late. */
-  async #underLocks<T>(keys: readonly string[], work: (call: KernelCall) => Promise<T>): Promise<T> {
-    const release = await this.#acquire(keys);
-    const late: Promise<void>[] = [];
-    try {
-      return await translated(() => work(this.#kernelCall(late)));
-    } finally {
-      if (late.length === 0) release();
-      else void Promise.all(late).then(release);
-    }
-  }
-
-  async #acquire(keys: readonly string[]): Promise<Release> {
-    const held: Release[] = [];
-    const releaseAll = () => {
-      for (const release of held) release();
-    };
-    try {
-      for (const key of keys) held.push(await this.#locks.acquire(key, this.#settings.lockDeadlineMs));
-    } catch (error) {
-      releaseAll();
-      throw error;
-    }
-    return releaseAll;
-  }
-
-  #kernelCall(late: Promise<void>[]): KernelCall {
-    return async <T>(functionName: string, request: unknown, deadlineMs = this.#settings.callDeadlineMs) => {
-      const { promise: returned, resolve: onLateReturn } = Promise.withResolvers<void>();
-      try {
-        return await this.#pool.run<T>(functionName, [request], { deadlineMs, onLateReturn });
-      } catch (error) {
-        if (error instanceof Failure && error.code === 'deadline-exceeded') late.push(returned);
-        throw error;
-      }
-    };
-  }
-
   /** Devices without a visible mount that are in use all the same. A volume that is being worked on is left alone. */
   async #heldInvisibly(findings: Findings): Promise<ReadonlySet<number>> {
-    const quiet = unmountedLoops(findings).filter(({ volumeId }) => this.#locks.isFree(volumeKey(volumeId)));
+    const quiet = unmountedLoops(findings).filter(({ volumeId }) => this.#gate.isFree(volumeKey(volumeId)));
     const held = await Promise.all(
       quiet.map(({ volumeId, number }) =>
-        this.#underLocks([volumeKey(volumeId)], (call) => call<boolean>('isDeviceHeld', number)),
+        this.#gate.underLocks([volumeKey(volumeId)], (call) => call<boolean>('isDeviceHeld', number)),
       ),
     );
     return new Set(quiet.filter((_, index) => held[index] === true).map(({ number }) => number));
@@ -293,8 +250,9 @@ export class LinuxHost implements Host {
   async #volumeLock({ volumeId }: DeviceTarget, call: KernelCall): Promise<number> {
     const path = join(this.#at.volumesDirectory, 'locks', `${volumeId}.lock`);
     const end = performance.now() + this.#settings.lockDeadlineMs;
+    const onLate = (late: number | null) => this.#gate.discard(late === null ? [] : [late]);
     for (;;) {
-      const descriptor = await call<number | null>('tryVolumeLock', path);
+      const descriptor = await call<number | null>('tryVolumeLock', path, { onLate });
       if (descriptor !== null) return descriptor;
       if (performance.now() > end) throw new Failure('device-busy', `Something still writes to volume ${volumeId}.`);
       await sleep(limits.hostLockPollMs);
@@ -376,14 +334,4 @@ function checkedPath(path: string): string {
 function proofOf(kind: DeviceProof['kind'], method: string, target: DeviceTarget, device: string | null): DeviceProof {
   const { volumeId, mediaGeneration } = target;
   return { kind, method, device, volumeId, mediaGeneration };
-}
-
-/** What the kernel refused without our having expected it is a device error; its words go with it. */
-async function translated<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof SystemCallError)) throw error;
-    throw new Failure('device-error', error.message, { cause: error });
-  }
 }

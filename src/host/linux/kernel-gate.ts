@@ -1,0 +1,112 @@
+// The way into the kernel: calls on blocking threads under locks by key. A lock is kept until every call that was made
+// under it has really returned, however late, so that a late one never lands beside a newer one; and what a late call
+// hands out (a descriptor) is taken care of, since nobody waits for it any more.
+
+import { Failure } from '../../domain/errors.ts';
+import type { BlockingAnswer, BlockingPool } from '../../system/blocking-pool.ts';
+import { KeyedLock, type Release } from '../../system/keyed-lock.ts';
+import { SystemCallError } from '../../system/system-call-error.ts';
+
+export interface KernelCallOptions<T> {
+  readonly deadlineMs?: number;
+  /** Told what came after the caller had been answered `deadline-exceeded`. */
+  readonly onLate?: (value: T) => Promise<void> | void;
+}
+
+/** A function of `kernel-calls.ts`, on a blocking thread. */
+export type KernelCall = <T>(name: string, request: unknown, options?: KernelCallOptions<T>) => Promise<T>;
+
+export interface KernelGateOptions {
+  readonly pool: BlockingPool;
+  readonly callDeadlineMs: number;
+  readonly lockDeadlineMs: number;
+}
+
+export class KernelGate {
+  readonly #pool: BlockingPool;
+  readonly #callDeadlineMs: number;
+  readonly #lockDeadlineMs: number;
+  readonly #locks = new KeyedLock();
+  #closed = false;
+
+  constructor({ pool, callDeadlineMs, lockDeadlineMs }: KernelGateOptions) {
+    this.#pool = pool;
+    this.#callDeadlineMs = callDeadlineMs;
+    this.#lockDeadlineMs = lockDeadlineMs;
+  }
+
+  isFree(key: string): boolean {
+    return this.#locks.isFree(key);
+  }
+
+  /** `deadline-exceeded` when an earlier holder does not let go; what the kernel refused otherwise is `device-error`. */
+  async underLocks<T>(keys: readonly string[], work: (call: KernelCall) => Promise<T>): Promise<T> {
+    const release = await this.#acquire(keys);
+    const late: Promise<void>[] = [];
+    try {
+      return await translated(() => work((name, request, options) => this.#call(late, name, request, options)));
+    } finally {
+      if (late.length === 0) release();
+      else void Promise.allSettled(late).then(release);
+    }
+  }
+
+  /** Closes descriptors on a thread, since even that can block; tried again for as long as no thread takes it. */
+  discard(descriptors: readonly number[]): Promise<void> {
+    if (descriptors.length === 0 || this.#closed) return Promise.resolve();
+    let began = true;
+    const onLateReturn = (answer: unknown) => {
+      began = answer !== null;
+    };
+    const options = { deadlineMs: this.#callDeadlineMs, onLateReturn };
+    return this.#pool.run<void>('closeDescriptors', [descriptors], options).catch((error: unknown) => {
+      if (!began) void this.discard(descriptors).catch(() => {});
+      throw error;
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#pool.close();
+  }
+
+  async #acquire(keys: readonly string[]): Promise<Release> {
+    const held: Release[] = [];
+    const releaseAll = () => {
+      for (const release of held) release();
+    };
+    try {
+      for (const key of keys) held.push(await this.#locks.acquire(key, this.#lockDeadlineMs));
+    } catch (error) {
+      releaseAll();
+      throw error;
+    }
+    return releaseAll;
+  }
+
+  async #call<T>(
+    late: Promise<void>[],
+    name: string,
+    request: unknown,
+    { deadlineMs = this.#callDeadlineMs, onLate }: KernelCallOptions<T> = {},
+  ): Promise<T> {
+    const { promise: ended, resolve: onLateReturn } = Promise.withResolvers<BlockingAnswer | null>();
+    try {
+      return await this.#pool.run<T>(name, [request], { deadlineMs, onLateReturn });
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'deadline-exceeded') {
+        late.push(ended.then((answer) => (answer?.ok === true ? onLate?.(answer.value as T) : undefined)));
+      }
+      throw error;
+    }
+  }
+}
+
+async function translated<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof SystemCallError)) throw error;
+    throw new Failure('device-error', error.message, { cause: error });
+  }
+}
