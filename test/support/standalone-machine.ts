@@ -87,6 +87,15 @@ export class StandaloneMachine {
     return { records, unfinished: 0, mounts, devices, attachments, otherAttachments: 0, links };
   }
 
+  /** Everything that tells why it is not in order, for the message of a failure. */
+  async report(): Promise<string> {
+    const { items: attachments } = await this.controller.attachmentPage();
+    const status = (await this.agent.call({ method: 'GET', path: '/v1/status', repeatable: true })).body;
+    const there = { mounts: mountsBelow(this.directory), devices: loopsBelow(this.directory) };
+    const all = { counts: await this.counts(), ...there, records: await this.mounts(), attachments, status };
+    return `${JSON.stringify(all, null, 1)}\n${this.logTail}`;
+  }
+
   get logTail(): string {
     return this.#daemon?.logTail ?? '';
   }
