@@ -6,6 +6,8 @@
  * an answer "accepted, still running" is followed up to the call's deadline.
  */
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { limits } from '../config/limits.ts';
 import type { AccessMode, Attachment, HostSide } from '../domain/attachment.ts';
@@ -305,10 +307,7 @@ export class ControllerClient {
   async *events(after: string | null, signal: AbortSignal): AsyncGenerator<Event> {
     const call = { method: 'GET', path: '/v1/events', query: { after }, repeatable: true } as const;
     const response = await this.#transport.open(call, signal);
-    if (response.statusCode !== 200) {
-      response.resume();
-      throw failureOf(response.statusCode ?? 0, null);
-    }
+    if (response.statusCode !== 200) throw await refusedStream(response);
     yield* eventsOf(response);
   }
 
@@ -392,6 +391,11 @@ export class ControllerClient {
       operation = (await this.operationGet(operation.id)) ?? operation;
     }
   }
+}
+
+async function refusedStream(response: IncomingMessage): Promise<Failure> {
+  const body = await json(response).catch(() => null);
+  return failureOf(response.statusCode ?? 0, body);
 }
 
 function stillRunning(operation: OperationView): Failure {

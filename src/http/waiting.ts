@@ -23,7 +23,7 @@ export class Waiting {
 
   /** Called before anything is accepted: afterwards a request that cannot wait is answered 202 instead. */
   requireRoomToWait(): void {
-    if (this.#waiting >= limits.requestsWaiting) throw busy('requests are waiting for their operations');
+    if (this.#waiting >= limits.waitingRequests) throw busy('requests are waiting for their operations');
   }
 
   async wait<T>(work: () => Promise<T>): Promise<T> {

@@ -1,10 +1,18 @@
+import type { ExecutionContext } from 'ava';
 import test from 'ava';
+import { problem } from '../../src/domain/errors.ts';
 import { Api } from '../support/api.ts';
-import { FakeControlPlane } from '../support/fake-control-plane.ts';
+import { openApi, withFaults } from '../support/control-plane-world.ts';
 
-async function setUp(): Promise<{ api: Api; fake: FakeControlPlane }> {
-  const fake = new FakeControlPlane();
-  return { api: await Api.over(fake.controlPlane()), fake };
+const port = { wwpn: '0x20000002000000A0', fabric: 'local', state: 'online', synthesized: true };
+const host = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: [port] };
+
+/** With a host `node1` and a volume `data`. */
+async function withVolume(t: ExecutionContext): Promise<Api> {
+  const { api } = await openApi(t);
+  await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: host });
+  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data', sizeBytes: '1GiB' } });
+  return api;
 }
 
 const pool = {
@@ -17,7 +25,7 @@ const pool = {
 };
 
 test('a pool is created, and created again answers the one that is there', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const first = await api.ask({ method: 'POST', url: '/v1/pools', body: pool });
   t.is(first.status, 201);
   t.like(first.body, { name: 'fast', volumeSizeBytes: 1073741824, minFree: 10, status: { free: 0 } });
@@ -28,13 +36,13 @@ test('a pool is created, and created again answers the one that is there', async
 });
 
 test('a size is accepted as text with a unit', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const made = await api.ask({ method: 'POST', url: '/v1/pools', body: { ...pool, volumeSizeBytes: '2GiB' } });
   t.is(made.body.volumeSizeBytes, 2 * 2 ** 30);
 });
 
 test('a pool changes only under the version that was seen', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   await api.ask({ method: 'POST', url: '/v1/pools', body: pool });
   const patch = async (body: object, etag?: string) =>
     await api.ask({ method: 'PATCH', url: '/v1/pools/fast', body, ...(etag ? { headers: { 'if-match': etag } } : {}) });
@@ -50,7 +58,8 @@ test('a pool changes only under the version that was seen', async (t) => {
 });
 
 test('a volume is created, shown, listed and deleted', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
+  await api.ask({ method: 'POST', url: '/v1/pools', body: pool });
   const made = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data', pool: 'fast' } });
   t.is(made.status, 201);
   t.like(made.body, { name: 'data', state: 'allocated', attachments: [] });
@@ -58,10 +67,8 @@ test('a volume is created, shown, listed and deleted', async (t) => {
   t.false('kind' in made.body);
   const shown = await api.ask({ method: 'GET', url: '/v1/volumes/data' });
   t.deepEqual(shown.body, made.body);
-  t.like((await api.ask({ method: 'GET', url: '/v1/volumes' })).body, {
-    items: [{ name: 'data' }],
-    nextPageToken: null,
-  });
+  const listed = await api.ask({ method: 'GET', url: '/v1/volumes?state=allocated&pool=fast' });
+  t.like(listed.body, { items: [{ name: 'data' }], nextPageToken: null });
   const again = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data' } });
   t.is(again.status, 200);
   const gone = await api.ask({ method: 'DELETE', url: '/v1/volumes/data' });
@@ -73,31 +80,60 @@ test('a volume is created, shown, listed and deleted', async (t) => {
 });
 
 test('a volume is attached and detached', async (t) => {
-  const { api } = await setUp();
-  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data' } });
+  const api = await withVolume(t);
   const body = { volume: 'data', host: 'node1', accessMode: 'single-writer' };
   const made = await api.ask({ method: 'POST', url: '/v1/attachments', body });
   t.is(made.status, 201);
-  t.like(made.body, { epoch: 1, state: 'exported', host: 'node1', paths: [{ lun: 1 }] });
+  t.like(made.body, { epoch: 1, state: 'exported', host: 'node1', volume: 'data' });
+  t.is((made.body.paths as unknown[]).length, 1);
+  t.is((await api.ask({ method: 'POST', url: '/v1/attachments', body })).status, 200);
   const url = `/v1/attachments/${made.body.id}`;
-  const state = { epoch: 1, state: 'attached', bootId: 'b', proof: { method: 'loop-status' } };
+  const state = { epoch: 1, state: 'attached', bootId: 'b1', proof: { method: 'loop-status' } };
   t.like(await api.ask({ method: 'PUT', url: `${url}/host-state`, body: state }), {
     status: 200,
     body: { hostSide: 'attached' },
   });
   const stale = await api.ask({ method: 'PUT', url: `${url}/host-state`, body: { ...state, epoch: 7 } });
   t.like(stale, { status: 409, body: { code: 'stale-epoch' } });
-  t.is((await api.ask({ method: 'DELETE', url: `${url}?force=true` })).status, 204);
+  const forced = await api.ask({ method: 'DELETE', url: `${url}?force=true` });
+  t.like(forced, { status: 409, body: { code: 'cannot-fence' } });
+  const detach = await api.ask({ method: 'DELETE', url, headers: { prefer: 'wait=0' } });
+  t.is(detach.status, 202);
+  await api.ask({ method: 'PUT', url: `${url}/host-state`, body: { ...state, state: 'gone' } });
+  t.is((await api.ask({ method: 'DELETE', url })).status, 404);
+  t.like((await api.ask({ method: 'GET', url: String(detach.headers.location) })).body, { state: 'succeeded' });
   t.is((await api.ask({ method: 'GET', url })).status, 404);
 });
 
+test('an attachment that no host has claimed is detached at once', async (t) => {
+  const api = await withVolume(t);
+  const made = await api.ask({ method: 'POST', url: '/v1/attachments', body: { volume: 'data', host: 'node1' } });
+  const gone = await api.ask({ method: 'DELETE', url: `/v1/attachments/${made.body.id}` });
+  t.deepEqual([gone.status, gone.text], [204, '']);
+});
+
+test('a second writer is refused with the name of the holder', async (t) => {
+  const api = await withVolume(t);
+  const second = { ...host, machineId: 'm2', initiatorPorts: [{ ...port, wwpn: '20000002000000a2' }] };
+  await api.ask({ method: 'PUT', url: '/v1/hosts/node2', body: second });
+  await api.ask({ method: 'POST', url: '/v1/attachments', body: { volume: 'data', host: 'node1' } });
+  const refused = await api.ask({ method: 'POST', url: '/v1/attachments', body: { volume: 'data', host: 'node2' } });
+  t.is(refused.status, 409);
+  t.regex(refused.text, /node1/);
+  t.like(await api.ask({ method: 'DELETE', url: '/v1/volumes/data' }), {
+    status: 409,
+    body: { code: 'volume-in-use' },
+  });
+});
+
 test('an operation that does not end in time is answered 202 with its URL', async (t) => {
-  const { api, fake } = await setUp();
-  fake.hold = true;
+  const { api, world } = await openApi(t);
+  const fault = world.node.inject({ effect: 'delay', kind: 'provision' });
+  t.teardown(() => fault.release());
   const answer = await api.ask({
     method: 'POST',
     url: '/v1/volumes',
-    body: { name: 'data' },
+    body: { name: 'data', sizeBytes: '1GiB' },
     headers: { prefer: 'wait=0' },
   });
   t.is(answer.status, 202);
@@ -106,23 +142,23 @@ test('an operation that does not end in time is answered 202 with its URL', asyn
   t.like(answer.body, { type: 'volume.create', state: 'accepted' });
   const operation = await api.ask({ method: 'GET', url: String(answer.headers.location) });
   t.like(operation, { status: 200, body: { id: answer.body.id, requestedBy: 'tok_admin' } });
-  const removal = await api.ask({ method: 'DELETE', url: '/v1/volumes/data', headers: { prefer: 'respond-async' } });
-  t.like(removal, { status: 202, body: { type: 'volume.delete' } });
+  const removal = await api.ask({ method: 'DELETE', url: '/v1/volumes/none', headers: { prefer: 'respond-async' } });
+  t.like(removal, { status: 202, body: { type: 'volume.delete' }, headers: { 'preference-applied': 'respond-async' } });
 });
 
 test('a journal that is full is 429 with the time to come back', async (t) => {
-  const { api, fake } = await setUp();
-  fake.full = true;
+  const full = problem('journal-full', 'Too many operations are waiting.');
+  const { api } = await openApi(t, () => ({ intake: { accept: async () => ({ accepted: false, problem: full }) } }));
   const answer = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'data' } });
   t.like(answer, { status: 429, body: { code: 'journal-full', retryable: true }, headers: { 'retry-after': '1' } });
 });
 
 test('a batch is answered in the order of its operations, each with its own outcome', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const operations = [
-    { type: 'volume.create', params: { name: 'a' } },
+    { type: 'volume.create', params: { name: 'a', sizeBytes: '1GiB' } },
     { type: 'volume.delete', params: { volume: 'none' } },
-    { type: 'volume.create', params: { name: 'b' } },
+    { type: 'volume.create', params: { name: 'b', sizeBytes: '1GiB' } },
   ];
   const answer = await api.ask({ method: 'POST', url: '/v1/operation-batches', body: { operations } });
   t.is(answer.status, 200);
@@ -140,19 +176,19 @@ test('a batch is answered in the order of its operations, each with its own outc
 });
 
 test('a batch that is not valid names the operation and the field, and does nothing', async (t) => {
-  const { api, fake } = await setUp();
-  const before = fake.state();
+  const { api, world } = await openApi(t);
+  const before = await world.state();
   const operations = [
     { type: 'volume.create', params: { name: 'a' } },
     { type: 'volume.create', params: { name: 'b', size: 7 } },
   ];
   const answer = await api.ask({ method: 'POST', url: '/v1/operation-batches', body: { operations } });
   t.like(answer, { status: 400, body: { code: 'invalid-request', field: 'operations[1].params.size' } });
-  t.is(fake.state(), before);
+  t.is(await world.state(), before);
 });
 
 test('a flow policy is created, changed under If-Match, explained and deleted', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const body = {
     initiatorWwpn: '0x20000002000000A0',
     targetWwpn: '50000002000000b0',
@@ -171,20 +207,20 @@ test('a flow policy is created, changed under If-Match, explained and deleted', 
     method: 'GET',
     url: '/v1/flows/resolve?initiatorWwpn=20000002000000a0&targetWwpn=50000002000000b0&namespace=c0ffee',
   });
-  t.like(resolved, { status: 200, body: { action: 'permit', policy: { id: made.body.id } } });
+  t.like(resolved, { status: 200, body: { action: 'redirect', policy: { id: made.body.id } } });
   t.is((await api.ask({ method: 'DELETE', url, headers: { 'if-match': '"1"' } })).status, 412);
   t.is((await api.ask({ method: 'DELETE', url, headers: { 'if-match': '"2"' } })).status, 204);
 });
 
 test('a redirect needs a port to go to, and nothing else takes one', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const ask = async (body: object) => await api.ask({ method: 'POST', url: '/v1/flow-policies', body });
   t.like(await ask({ action: 'redirect' }), { status: 400, body: { field: 'redirectTo' } });
   t.like(await ask({ action: 'deny', redirectTo: '50000002000000b1' }), { status: 400, body: { field: 'redirectTo' } });
 });
 
 test('a QoS policy is created, replaced under If-Match and deleted', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const body = { name: 'gold', maxIopsPerContainer: 500, maxBandwidthPerContainer: '50MiB', allowBursting: true };
   const made = await api.ask({ method: 'POST', url: '/v1/qos-policies', body });
   t.like(made, { status: 201, body: { burstIops: 1000, maxBandwidthPerContainer: 52428800, enforced: false } });
@@ -198,9 +234,7 @@ test('a QoS policy is created, replaced under If-Match and deleted', async (t) =
 });
 
 test('hosts and storage nodes register themselves, and target ports are listed', async (t) => {
-  const { api } = await setUp();
-  const port = { wwpn: '0x20000002000000A0', fabric: 'local', state: 'online', synthesized: true };
-  const host = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: [port] };
+  const { api } = await openApi(t);
   const made = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: host });
   t.like(made, { status: 200, body: { name: 'node1', initiatorPorts: [{ wwpn: '20:00:00:02:00:00:00:a0' }] } });
   const clone = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: { ...host, machineId: 'm2' } });
@@ -215,16 +249,15 @@ test('hosts and storage nodes register themselves, and target ports are listed',
   const targets = await api.ask({ method: 'GET', url: '/v1/targets' });
   t.like(targets.body, { items: [{ wwpn: '50:00:00:02:00:00:00:b0', storageNode: 'local' }] });
   const begun = await api.ask({ method: 'POST', url: '/v1/hosts/node1/inventories/begin' });
-  t.like(begun, { status: 200, body: { sequence: 1 } });
-  const report = { bootId: 'b1', sequence: 1, present: ['att_x'] };
+  t.is(begun.status, 200);
+  const report = { bootId: 'b1', sequence: begun.body.sequence, present: ['att_x'] };
   const told = await api.ask({ method: 'POST', url: '/v1/hosts/node1/inventories', body: report });
   t.like(told, { status: 200, body: { wanted: [], unwanted: ['att_x'] } });
   t.is((await api.ask({ method: 'DELETE', url: '/v1/hosts/node1' })).status, 204);
 });
 
 test('a port that is stated twice is refused', async (t) => {
-  const { api } = await setUp();
-  const port = { wwpn: '20000002000000a0', fabric: 'local', state: 'online', synthesized: true };
+  const { api } = await openApi(t);
   const ports = [port, { ...port, wwpn: '20:00:00:02:00:00:00:A0' }];
   const body = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: ports };
   const answer = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body });
@@ -232,8 +265,10 @@ test('a port that is stated twice is refused', async (t) => {
 });
 
 test('lists come in pages', async (t) => {
-  const { api } = await setUp();
-  for (const name of ['a', 'b', 'c']) await api.ask({ method: 'POST', url: '/v1/volumes', body: { name } });
+  const { api } = await openApi(t);
+  for (const name of ['a', 'b', 'c']) {
+    await api.ask({ method: 'POST', url: '/v1/volumes', body: { name, sizeBytes: '1GiB' } });
+  }
   const first = await api.ask({ method: 'GET', url: '/v1/volumes?pageSize=2' });
   t.like(first.body, { items: [{ name: 'a' }, { name: 'b' }] });
   const second = await api.ask({ method: 'GET', url: `/v1/volumes?pageSize=2&pageToken=${first.body.nextPageToken}` });
@@ -242,23 +277,25 @@ test('lists come in pages', async (t) => {
 });
 
 test('readiness says which parts are not ready, without a token', async (t) => {
-  const { api, fake } = await setUp();
+  const { api, world } = await openApi(t);
   t.like(await api.ask({ method: 'GET', url: '/readyz', token: null }), { status: 200, body: { status: 'ready' } });
-  fake.unready = [{ part: 'queue', reason: 'Redis does not answer.' }];
-  const answer = await api.ask({ method: 'GET', url: '/readyz', token: null });
+  const away = { unready: [{ part: 'queue', reason: 'Redis does not answer.' }] };
+  const unready = await Api.over(withFaults(world.controlPlane, away), { tokens: api.tokens });
+  t.teardown(() => unready.close());
+  const answer = await unready.ask({ method: 'GET', url: '/readyz', token: null });
   t.like(answer, { status: 503, body: { status: 'not-ready', unready: [{ part: 'queue' }] } });
   t.like(await api.ask({ method: 'GET', url: '/healthz', token: null }), { status: 200, body: { status: 'ok' } });
 });
 
 test('metrics are Prometheus text', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const answer = await api.ask({ method: 'GET', url: '/metrics', token: api.tokens.viewer });
   t.is(answer.status, 200);
   t.regex(String(answer.headers['content-type']), /^text\/plain/);
 });
 
 test('every answer carries the id of its request', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const own = await api.ask({ method: 'GET', url: '/healthz', headers: { 'x-request-id': 'abc-1' } });
   t.is(own.headers['x-request-id'], 'abc-1');
   const made = await api.ask({ method: 'GET', url: '/healthz', headers: { 'x-request-id': 'a b\t' } });

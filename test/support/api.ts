@@ -25,6 +25,13 @@ export interface Asked {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+export interface ApiOptions {
+  /** False: listeners can still be added. */
+  readonly ready?: boolean;
+  /** Tokens that the store has already. */
+  readonly tokens?: Readonly<Record<Role, string>>;
+}
+
 export class Api {
   readonly app: App;
   readonly tokens: Readonly<Record<Role, string>>;
@@ -34,8 +41,8 @@ export class Api {
     this.tokens = tokens;
   }
 
-  /** The token of role `host` is for the host `node1`. Not `ready`: listeners can still be added. */
-  static async over(controlPlane: ControlPlane, options: { readonly ready: boolean } = { ready: true }): Promise<Api> {
+  /** The token of role `host` is for the host `node1`. */
+  static async over(controlPlane: ControlPlane, options: ApiOptions = {}): Promise<Api> {
     const app = buildServer({
       controlPlane,
       logger: pino({ level: 'silent' }),
@@ -43,13 +50,13 @@ export class Api {
       clock: systemClock,
     });
     const add = async (role: Role) => await addToken(controlPlane, role);
-    const tokens = {
+    const tokens = options.tokens ?? {
       admin: await add('admin'),
       operator: await add('operator'),
       host: await add('host'),
       viewer: await add('viewer'),
     };
-    if (options.ready) await app.ready();
+    if (options.ready !== false) await app.ready();
     return new Api(app, tokens);
   }
 

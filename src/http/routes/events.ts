@@ -6,7 +6,7 @@ import { Failure } from '../../domain/errors.ts';
 import type { Event } from '../../domain/event.ts';
 import type { App, RouteContext } from '../app.ts';
 
-const cursorPattern = '^\\d{1,15}\\.\\d{1,9}$';
+const cursorPattern = /^\d{1,15}\.\d{1,9}$/;
 const description =
   'Server-sent events, one for each change of state, in order and without gaps. A stream resumes after the cursor in `Last-Event-ID` or `after`; without one it starts now. `after=start`: from the oldest event kept.';
 
@@ -55,7 +55,11 @@ function openStream(context: RouteContext, reply: FastifyReply): AbortSignal {
 async function startOf(context: RouteContext, stated: string | readonly string[] | undefined): Promise<string | null> {
   if (stated === undefined) return await context.events.head();
   if (stated === 'start') return null;
-  if (typeof stated === 'string' && new RegExp(cursorPattern).test(stated)) return stated;
+  if (typeof stated === 'string' && cursorPattern.test(stated)) {
+    // What can no longer be resumed without a gap is refused now, not in the middle of a stream.
+    await context.controlPlane.store.eventsAfter(stated, 1);
+    return stated;
+  }
   const detail = 'after: the cursor of an event, such as "17.0", or "start" is accepted.';
   throw new Failure('invalid-request', detail, { field: 'after' });
 }
