@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { dropCache, seekData } from '../../native-bindings/file.ts';
 import { FileBackend } from '../../src/backends/file/file-backend.ts';
-import { punchAndVerify, verifyZeroes } from '../../src/backends/file/medium-calls.ts';
+import { punchAndVerify, verifyEmpty, verifyZeroes } from '../../src/backends/file/medium-calls.ts';
 import type { StorageNode } from '../../src/storage-node/storage-node.ts';
 import { HighWaterLog } from '../../src/system/high-water-log.ts';
 import { codes, mediaOf, sizeBytes, VolumeRequests } from '../contract/storage-node-suite.ts';
@@ -123,8 +123,26 @@ test.serial('hazard 17: bytes that are still there are found, whatever wiped bef
     t.throws(() => verifyZeroes(path, 0, 8 * mebibyte)),
     { code: 'device-error' },
   );
+  t.like(
+    t.throws(() => verifyEmpty(path)),
+    { code: 'device-error' },
+  );
   t.is(punchAndVerify(path), 8 * mebibyte);
   t.notThrows(() => verifyZeroes(path, 0, 8 * mebibyte));
+});
+
+test.serial('hazard 17: a single block that is left over between two samples is found', async (t) => {
+  const path = join(await scratchDirectory(t), 'medium');
+  await writeFile(path, '');
+  await truncate(path, 1024 * mebibyte);
+  const file = await open(path, 'r+');
+  await file.write(Buffer.alloc(4096, 'secret'), 0, 4096, 100 * mebibyte);
+  await file.sync();
+  await file.close();
+  t.like(
+    t.throws(() => verifyEmpty(path)),
+    { code: 'device-error' },
+  );
 });
 
 test.serial('hazard 17: a size that ends within a block is wiped to its last byte', async (t) => {
@@ -266,24 +284,29 @@ test.serial('hazard 4: after kill -9 of its parent an mkfs keeps everybody else 
 test.serial('hazard 4: an action waits for the orphan and begins only when that has ended', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const { script: mkfs, started, gate, done } = await gatedMkfs(dataDirectory);
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
+  const empty = await openLocalNode(dataDirectory);
+  const [volume, other] = [new VolumeRequests(empty), new VolumeRequests(empty)];
+  await empty.close();
   const plan = { dataDirectory, method: 'provision', request: volume.provision(1), step: null, mkfs } as const;
   const parent = startCrashChild(plan);
   t.teardown(() => writeFile(gate, ''));
   await waitUntil(() => existsSync(started));
   process.kill(Number(parent.pid), 'SIGKILL');
   await ended(parent);
-  let hadEnded: boolean | null = null;
+  const node = await openNode(t, dataDirectory);
+  let orphanHadEnded: boolean | null = null;
   const provisioned = node.provision([volume.provision(2)]).then((results) => {
-    hadEnded = existsSync(done);
+    orphanHadEnded = existsSync(done);
     return results;
   });
-  t.is(hadEnded, null);
+  for (const generation of [1, 2, 3]) t.deepEqual(codes(await node.provision([other.provision(generation)])), ['ok']);
+  t.is(orphanHadEnded, null);
   await writeFile(gate, '');
   t.deepEqual(codes(await provisioned), ['ok']);
-  t.true(hadEnded);
+  t.true(orphanHadEnded);
   t.false((await readFile(mediumPath(dataDirectory, volume, 2))).includes('orphan'));
+  const files = await readdir(join(dataDirectory, 'volumes'));
+  t.deepEqual(files.sort(), ['locks', `${volume.volumeId}.2.img`, `${other.volumeId}.3.img`].sort());
 });
 
 test.serial('a full filesystem is out of space, and what did not fit leaves nothing behind', async (t) => {

@@ -84,11 +84,18 @@ export function probePunchHole(path: string): boolean {
  * shown to be zero. `device-error` when any is not.
  */
 export function punchAndVerify(path: string): number {
-  return withFile(path, 'r+', (fd) => {
+  withFile(path, 'r+', (fd) => {
     const sizeBytes = fstatSync(fd).size;
-    if (sizeBytes === 0) return 0;
-    punchHole(fd, 0, sizeBytes);
+    if (sizeBytes > 0) punchHole(fd, 0, sizeBytes);
     fsyncSync(fd);
+  });
+  return verifyEmpty(path);
+}
+
+/** The second half of `punchAndVerify`. */
+export function verifyEmpty(path: string): number {
+  return withFile(path, 'r', (fd) => {
+    const sizeBytes = fstatSync(fd).size;
     dropCache(fd);
     verifyDataExtents(fd, path, sizeBytes);
     verifySamples(fd, path, sizeBytes);
