@@ -79,7 +79,8 @@ function eventTests(open: OpenWorld): void {
   });
 }
 
-const limits = { operationsMs: 1_000, eventsMs: 1_000, atMost: 100 };
+const hourMs = 3_600_000;
+const limits = { operationsMs: hourMs, eventsMs: hourMs, atMost: 100 };
 
 async function count(world: StoreWorld, table: 'batches' | 'operations' | 'idempotency' | 'events'): Promise<number> {
   const { rows } = await sql<{ rows: number }>`SELECT count(*) AS rows FROM ${sql.table(table)}`.execute(
@@ -91,14 +92,14 @@ async function count(world: StoreWorld, table: 'batches' | 'operations' | 'idemp
 function retentionTests(open: OpenWorld): void {
   test('HAZARD 18: whole ended batches of some age are purged, with their operations and keys', async (t) => {
     const world = await open(t);
-    await world.batch({ state: 'ended', endedMsAgo: 5_000 });
-    await world.batch({ state: 'ended', endedMsAgo: 5_000 });
+    await world.batch({ state: 'ended', endedMsAgo: 2 * hourMs });
+    await world.batch({ state: 'ended', endedMsAgo: 2 * hourMs });
     const young = await world.batch({ state: 'ended', endedMsAgo: 0 });
     const running = await world.batch();
-    const hour = { ...limits, operationsMs: 3_600_000 };
-    t.is(await world.maintenance.retentionPurge(hour), 0);
-    t.is(await world.maintenance.retentionPurge({ ...limits, operationsMs: 4_000, atMost: 1 }), 3);
-    t.is(await world.maintenance.retentionPurge({ ...limits, operationsMs: 4_000 }), 3);
+    const longer = { ...limits, operationsMs: 3 * hourMs };
+    t.is(await world.maintenance.retentionPurge(longer), 0);
+    t.is(await world.maintenance.retentionPurge({ ...limits, atMost: 1 }), 3);
+    t.is(await world.maintenance.retentionPurge(limits), 3);
     const { rows } = await sql<{ id: string }>`SELECT id FROM batches ORDER BY id`.execute(world.database.kysely);
     t.deepEqual(
       rows.map(({ id }) => id),
@@ -109,14 +110,14 @@ function retentionTests(open: OpenWorld): void {
 
   test('HAZARD 18: a batch whose key is young, or that something is held for, is kept', async (t) => {
     const world = await open(t);
-    const held = await world.batch({ state: 'ended', endedMsAgo: 5_000 });
-    const young = await world.batch({ state: 'ended', endedMsAgo: 5_000 });
+    const held = await world.batch({ state: 'ended', endedMsAgo: 2 * hourMs });
+    const young = await world.batch({ state: 'ended', endedMsAgo: 2 * hourMs });
     await world.filledPool({ minFree: 1 });
     await sql`UPDATE volumes SET held_by = ${held}`.execute(world.database.kysely);
     await sql`UPDATE idempotency SET created_at = ${world.database.engine.now} WHERE batch = ${young}`.execute(
       world.database.kysely,
     );
-    t.is(await world.maintenance.retentionPurge({ ...limits, operationsMs: 4_000, eventsMs: 3_600_000 }), 0);
+    t.is(await world.maintenance.retentionPurge(limits), 0);
     t.is(await count(world, 'batches'), 2);
   });
 
@@ -124,11 +125,11 @@ function retentionTests(open: OpenWorld): void {
     const world = await open(t);
     await world.filledPool();
     const commits = await world.commit();
-    await sql`UPDATE events SET at = at - 5000 WHERE commit_number <> 2`.execute(world.database.kysely);
-    t.is(await world.maintenance.retentionPurge({ ...limits, eventsMs: 4_000 }), 1);
+    await sql`UPDATE events SET at = at - ${2 * hourMs} WHERE commit_number <> 2`.execute(world.database.kysely);
+    t.is(await world.maintenance.retentionPurge(limits), 1);
     await sql`UPDATE events SET at = 0`.execute(world.database.kysely);
-    t.is(await world.maintenance.retentionPurge({ ...limits, eventsMs: 4_000, atMost: 1 }), 1);
-    t.is(await world.maintenance.retentionPurge({ ...limits, eventsMs: 4_000 }), commits - 3);
+    t.is(await world.maintenance.retentionPurge({ ...limits, atMost: 1 }), 1);
+    t.is(await world.maintenance.retentionPurge(limits), commits - 3);
     t.is(await count(world, 'events'), 1);
     t.is(await world.commit(), commits);
   });

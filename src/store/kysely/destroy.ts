@@ -14,22 +14,25 @@ import { type VolumeRecord, volumeRow } from './rows.ts';
 import { type Failed, settledColumns, sortResults, volumesQuarantine } from './settle.ts';
 import { type TakeOptions, unreferenced, volumesDelay } from './wipe.ts';
 
-const unwanted = sql`${unreferenced} AND (state = 'retired' OR state = 'wiping' AND (
-  pool IS NULL OR pool IN (SELECT name FROM pools WHERE pools.state = 'draining')))`;
+/** The states of the index volumes_work, in its words: only then SQLite uses it. */
+const working = sql`(state = 'provisioning' OR state = 'wiping' OR state = 'retired' OR state = 'failed')`;
+const unwanted = sql`state IN ('wiping', 'retired') AND ${unreferenced} AND (state = 'retired'
+  OR pool IS NULL OR pool IN (SELECT name FROM pools WHERE pools.state = 'draining'))`;
 
 export async function destroyTake(
   database: Database,
   { all, atMost }: TakeOptions,
 ): Promise<readonly PoolEffect<DestroyRequest>[]> {
   const { now } = database.engine;
-  const due = sql`state IN ('wiping', 'retired') AND ${unwanted} AND ${all ? sql`TRUE` : sql`lease_until <= ${now}`}`;
+  const still = sql`${unwanted} AND ${all ? sql`TRUE` : sql`lease_until <= ${now}`}`;
+  const due = sql`${working} AND ${still}`;
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
     const { rows } = await sql<VolumeRecord>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${due}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
       RETURNING *`.execute(tx.db);
     return rows.map(destroyEffect);
   });

@@ -15,6 +15,20 @@ export interface SqlEngine {
   texts(list: readonly string[]): RawBuilder<unknown>;
   /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
   jsonField(column: string, field: string): RawBuilder<string | null>;
+  /**
+   * A join with the rows of a table whose `key` a subquery picks for each row before it (it yields a column `id`); ends
+   * in a condition that can be carried on with AND. PostgreSQL needs LATERAL, or it runs the subquery for every row of
+   * the table; SQLite has no LATERAL and looks the keys up.
+   */
+  joinPicked(
+    table: string,
+    picked: { readonly as: string; readonly key: string; readonly ids: RawBuilder<unknown> },
+  ): RawBuilder<unknown>;
+  /**
+   * A column in a condition that is checked on rows found otherwise: SQLite would take a partial index on it for the
+   * better way, and walk all work for each item of a list.
+   */
+  unindexed(column: string): RawBuilder<unknown>;
   /** The database's own time, ms since the epoch. */
   readonly now: RawBuilder<number>;
 }
@@ -27,6 +41,9 @@ export const sqliteEngine: SqlEngine = {
   },
   texts: (list) => sql`(SELECT value FROM json_each(${JSON.stringify(list)}))`,
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
+  joinPicked: (table, { as, key, ids }) =>
+    sql`JOIN ${sql.table(table)} AS ${sql.table(as)} ON ${sql.ref(`${as}.${key}`)} IN (${ids})`,
+  unindexed: (column) => sql`+${sql.ref(column)}`,
   now: sql<number>`CAST((julianday('now') - 2440587.5) * 86400000 AS integer)`,
 };
 
@@ -38,5 +55,8 @@ export const postgresEngine: SqlEngine = {
   },
   texts: (list) => sql`(SELECT jsonb_array_elements_text(${JSON.stringify(list)}::text::jsonb))`,
   jsonField: (column, field) => sql`(CAST(${sql.ref(column)} AS jsonb) ->> CAST(${field} AS text))`,
+  joinPicked: (table, { as, key, ids }) => sql`CROSS JOIN LATERAL (${ids}) AS picked
+    JOIN ${sql.table(table)} AS ${sql.table(as)} ON ${sql.ref(`${as}.${key}`)} = picked.id`,
+  unindexed: (column) => sql.ref(column),
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };

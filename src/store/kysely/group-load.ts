@@ -136,10 +136,9 @@ export class GroupLoader {
       { pool: 'text' },
     );
     const most = Math.max(...wanted.values());
-    const { rows } = await sql<VolumeTable>`
-      SELECT v.* FROM ${pools} p JOIN volumes v ON v.id IN (
-        SELECT f.id FROM volumes f WHERE f.pool = p.pool AND f.state = 'free' ORDER BY f.id LIMIT ${most})
-      ORDER BY v.id`.execute(this.#db);
+    const ids = sql`SELECT f.id FROM volumes f WHERE f.pool = p.pool AND f.state = 'free' ORDER BY f.id LIMIT ${most}`;
+    const first = this.#engine.joinPicked('volumes', { as: 'v', key: 'id', ids });
+    const { rows } = await sql<VolumeTable>`SELECT v.* FROM ${pools} p ${first} ORDER BY v.id`.execute(this.#db);
     return rows.map(volumeRow);
   }
 
@@ -191,11 +190,14 @@ export class GroupLoader {
       needs.map(({ initiatorWwpn, targetWwpn }) => ({ initiator: initiatorWwpn, target: targetWwpn })),
       { initiator: 'text', target: 'text' },
     );
+    const ids = sql`
+      SELECT f.lun AS id FROM luns f
+      WHERE f.initiator_wwpn = p.initiator AND f.target_wwpn = p.target AND f.attachment IS NULL
+      ORDER BY f.lun LIMIT ${most}`;
+    const freed = this.#engine.joinPicked('luns', { as: 'l', key: 'lun', ids });
     const { rows } = await sql<{ initiator: string; target: string; lun: number; free: number }>`
-      SELECT p.initiator, p.target, l.lun, 1 AS free FROM ${pairs} p JOIN luns l
-        ON l.initiator_wwpn = p.initiator AND l.target_wwpn = p.target AND l.lun IN (
-          SELECT f.lun FROM luns f WHERE f.initiator_wwpn = p.initiator AND f.target_wwpn = p.target AND f.attachment IS NULL
-          ORDER BY f.lun LIMIT ${most})
+      SELECT p.initiator, p.target, l.lun, 1 AS free FROM ${pairs} p ${freed}
+        AND l.initiator_wwpn = p.initiator AND l.target_wwpn = p.target
       UNION ALL
       SELECT p.initiator, p.target,
         (SELECT m.lun + 1 FROM luns m WHERE m.initiator_wwpn = p.initiator AND m.target_wwpn = p.target ORDER BY m.lun DESC LIMIT 1),

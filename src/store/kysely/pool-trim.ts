@@ -48,15 +48,18 @@ async function deletedAndEmpty(db: Kysely<Schema>): Promise<boolean> {
 /** The newest go first. A volume that a batch holds is left to it. */
 async function retire(tx: Change, excess: readonly Excess[]): Promise<readonly VolumeInPool[]> {
   if (excess.length === 0) return [];
+  const most = sql.lit(Math.max(...excess.map(({ count }) => count)));
+  const ids = sql`SELECT g.id FROM volumes AS g WHERE g.pool = j.pool AND g.state = 'free' AND g.held_by IS NULL
+    ORDER BY g.id DESC LIMIT ${most}`;
+  const newest = tx.engine.joinPicked('volumes', { as: 'f', key: 'id', ids });
+  const pools = tx.engine.rows(excess, { pool: 'text', count: 'bigint' });
   const { rows } = await sql<VolumeInPool>`
     UPDATE volumes SET state = 'retired', lease_until = 0, version = version + 1
     WHERE state = 'free' AND held_by IS NULL AND id IN (
-      SELECT f.id FROM (
-        SELECT id, pool, row_number() OVER (PARTITION BY pool ORDER BY id DESC) AS place
-        FROM volumes WHERE state = 'free' AND held_by IS NULL
-          AND pool IN ${tx.engine.texts(excess.map(({ pool }) => pool))}
-      ) AS f JOIN ${tx.engine.rows(excess, { pool: 'text', count: 'bigint' })} AS j ON j.pool = f.pool
-      WHERE f.place <= j.count)
+      SELECT id FROM (
+        SELECT f.id, j.count, row_number() OVER (PARTITION BY f.pool ORDER BY f.id DESC) AS place
+        FROM ${pools} AS j ${newest}
+      ) AS placed WHERE place <= count)
     RETURNING id, pool`.execute(tx.db);
   for (const { id } of rows) tx.tell({ kind: 'volume', id, name: null, state: 'retired' });
   return rows;

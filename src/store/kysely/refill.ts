@@ -6,7 +6,7 @@
  * provisioning together never exceed `maxVolumes`.
  */
 
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { newId, newSerial, wwidOf } from '../../domain/ids.ts';
@@ -20,7 +20,11 @@ import { poolRow, type VolumeRecord, volumeColumns, volumeRecord, volumeRow } fr
 import type { PoolTable, Schema } from './schema.ts';
 import { type Done, type Failed, settledColumns, sortResults, type VolumeInPool, volumesQuarantine } from './settle.ts';
 
-const refilled = sql`state = 'provisioning' AND pending_operation IS NULL`;
+const refilled = isRefilled(sql`state`);
+
+function isRefilled(state: RawBuilder<unknown>) {
+  return sql`${state} = 'provisioning' AND pending_operation IS NULL`;
+}
 
 export async function refillReserve(
   database: Database,
@@ -45,14 +49,16 @@ export async function refillRecover(
   { all, atMost }: { readonly all: boolean; readonly atMost: number },
 ): Promise<readonly PoolEffect<ProvisionRequest>[]> {
   const { now } = database.engine;
-  const due = all ? refilled : sql`${refilled} AND lease_until <= ${now}`;
+  const leaseOver = all ? sql`TRUE` : sql`lease_until <= ${now}`;
+  const due = sql`${refilled} AND ${leaseOver}`;
+  const still = sql`${isRefilled(database.engine.unindexed('state'))} AND ${leaseOver}`;
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
     const { rows } = await sql<VolumeRecord>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.provisionLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${due}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
       RETURNING *`.execute(tx.db);
     return rows.map((record) => provisionEffect(volumeRow(record)));
   });
@@ -155,7 +161,8 @@ async function becomeFree(tx: Change, done: readonly Done[]): Promise<readonly V
   const { rows } = await sql<VolumeInPool>`
     UPDATE volumes SET state = 'free', formatted = j.formatted, lease_until = 0, version = version + 1
     FROM ${tx.engine.rows(done, settledColumns)} AS j
-    WHERE volumes.id = j.id AND volumes.generation = j.generation AND ${refilled}
+    WHERE volumes.id = j.id AND volumes.generation = j.generation
+      AND ${isRefilled(tx.engine.unindexed('state'))}
     RETURNING volumes.id, pool`.execute(tx.db);
   for (const { id } of rows) tx.tell({ kind: 'volume', id, name: null, state: 'free' });
   return rows;

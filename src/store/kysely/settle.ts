@@ -68,7 +68,8 @@ export async function volumesQuarantine(
   const { rows } = await sql<VolumeInPool>`
     UPDATE volumes SET state = 'failed', failure_reason = j.reason, lease_until = 0, version = version + 1
     FROM ${tx.engine.rows(list, settledColumns)} AS j
-    WHERE volumes.id = j.id AND volumes.generation = j.generation AND state = ${from} AND pending_operation IS NULL
+    WHERE volumes.id = j.id AND volumes.generation = j.generation
+      AND ${tx.engine.unindexed('state')} = ${from} AND pending_operation IS NULL
     RETURNING volumes.id, pool`.execute(tx.db);
   for (const { id } of rows) tx.tell({ kind: 'volume', id, name: null, state: 'failed' });
   return rows;

@@ -6,7 +6,7 @@
  * the same old medium; its late outcome carries the older generation and is ignored. `free` without a proof of that
  * generation would give one owner's bytes to the next.
  */
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { newSerial, wwidOf } from '../../domain/ids.ts';
@@ -22,7 +22,9 @@ import { type Done, type Failed, settledColumns, sortResults, type VolumeInPool,
 export const unreferenced = sql`writer IS NULL AND readers = 0 AND held_by IS NULL AND pending_operation IS NULL
   AND NOT EXISTS (SELECT 1 FROM attachments WHERE attachments.volume_id = volumes.id)`;
 
-const wipeable = sql`state = 'wiping' AND ${unreferenced} AND pool IN (SELECT name FROM pools WHERE pools.state = 'active')`;
+function isWipeable(state: RawBuilder<unknown>) {
+  return sql`${state} = 'wiping' AND ${unreferenced} AND pool IN (SELECT name FROM pools WHERE pools.state = 'active')`;
+}
 
 export interface TakeOptions {
   /** Also those whose lease has not run out: nobody else is at work. */
@@ -35,14 +37,16 @@ export async function wipeTake(
   { all, atMost }: TakeOptions,
 ): Promise<readonly PoolEffect<WipeRequest>[]> {
   const { now } = database.engine;
-  const due = all ? wipeable : sql`${wipeable} AND lease_until <= ${now}`;
+  const leaseOver = all ? sql`TRUE` : sql`lease_until <= ${now}`;
+  const due = sql`${isWipeable(sql`state`)} AND ${leaseOver}`;
+  const still = sql`${isWipeable(database.engine.unindexed('state'))} AND ${leaseOver}`;
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
     const { rows } = await sql<VolumeRecord>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${due}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
       RETURNING *`.execute(tx.db);
     return rows.map(wipeEffect);
   });
@@ -96,7 +100,8 @@ async function becomeFree(tx: Change, done: readonly Done[]): Promise<readonly V
       formatted = j.formatted, wipe_proof = j.proof, name = NULL, labels = '{}', qos_policy = NULL,
       failure_reason = NULL, allocated_at = NULL, lease_until = 0, version = version + 1
     FROM ${tx.engine.rows(done.map(withNewIdentity), freedColumns)} AS j
-    WHERE volumes.id = j.id AND volumes.generation = j.generation AND state = 'wiping' AND pool IS NOT NULL
+    WHERE volumes.id = j.id AND volumes.generation = j.generation
+      AND ${tx.engine.unindexed('state')} = 'wiping' AND pool IS NOT NULL
       AND ${unreferenced}
     RETURNING volumes.id, pool`.execute(tx.db);
   for (const { id } of rows) tx.tell({ kind: 'volume', id, name: null, state: 'free' });
