@@ -12,6 +12,7 @@ import type { AgentContext, AgentLogger } from './context.ts';
 import { ControllerLink, type Reachability } from './controller-link.ts';
 import type { ControllerPort } from './controller-port.ts';
 import type { MountJournal, MountRecord } from './mount-journal.ts';
+import { resolvedPath } from './mount-path.ts';
 import { type MountAnswer, type MountRequest, Mounts } from './mounts.ts';
 import { Reconciler, type ReconcileSummary } from './reconcile.ts';
 import { Registration } from './registration.ts';
@@ -58,7 +59,7 @@ export class Agent {
   #isClosed = false;
 
   private constructor(context: AgentContext, machineId: string, options: AgentOptions) {
-    const { intervals, stateDirectory } = options;
+    const { intervals } = options;
     const { hostName, bootId, host, link } = context;
     this.#context = context;
     this.#registration = new Registration({ hostName, machineId, bootId, host, link });
@@ -66,8 +67,7 @@ export class Agent {
     const registration = this.#registration;
     const parallel = limits.agentParallelVolumes;
     this.#reconciler = new Reconciler({ context, gate, registration, parallel });
-    const volumesDirectory = join(stateDirectory, 'volumes');
-    this.#mounts = new Mounts({ context, gate, registration, volumesDirectory, nudge: () => this.nudge() });
+    this.#mounts = new Mounts({ context, gate, registration, nudge: () => this.nudge() });
   }
 
   /** Neither asks the controller nor touches a device. */
@@ -82,7 +82,8 @@ export class Agent {
       detachBusyMs: intervals.detachBusyMs ?? limits.agentDetachBusyMs,
       mounts: limits.mountsPerHost,
     };
-    const context = { hostName, bootId, link, host, journal, clock, logger, limits: bounds };
+    const volumesDirectory = join(await resolvedPath(options.stateDirectory, () => false), 'volumes');
+    const context = { hostName, bootId, volumesDirectory, link, host, journal, clock, logger, limits: bounds };
     return new Agent(context, machineId, options);
   }
 

@@ -9,6 +9,8 @@ export interface AgentContext {
   readonly hostName: string;
   /** Of the running kernel: it cannot change while this process lives. */
   readonly bootId: string;
+  /** Where mounts without a path of their own are shown; without symbolic links. */
+  readonly volumesDirectory: string;
   readonly link: ControllerLink;
   readonly host: Host;
   readonly journal: MountJournal;

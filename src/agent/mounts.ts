@@ -15,7 +15,7 @@ import { hasMovedOn, isUnknownOutcome } from './controller-link.ts';
 import type { HeldAttachment, MountRecord } from './mount-journal.ts';
 import { parseMountPath, resolvedPath } from './mount-path.ts';
 import type { Registration } from './registration.ts';
-import { isMounted, release } from './release.ts';
+import { forget, isMounted, release } from './release.ts';
 import type { VolumeGate } from './volume-gate.ts';
 
 export interface MountRequest {
@@ -39,8 +39,6 @@ export interface MountsOptions {
   readonly context: AgentContext;
   readonly gate: VolumeGate;
   readonly registration: Registration;
-  /** Where mounts without a path of their own are shown. */
-  readonly volumesDirectory: string;
   /** Something was left for the reconciler. */
   readonly nudge: () => void;
 }
@@ -64,7 +62,7 @@ export class Mounts {
     const { registration, gate } = this.#options;
     await registration.ensure();
     const { volume, volumeId } = await this.#identify(request.volume);
-    const stated = parseMountPath(request.path ?? join(this.#options.volumesDirectory, volume));
+    const stated = parseMountPath(request.path ?? join(this.#context.volumesDirectory, volume));
     const path = await resolvedPath(stated, (known) => this.#context.journal.atPath(known) !== undefined);
     return await gate.run(volumeId, () => this.#mountAlone(this.#newRecord(request, { volume, volumeId, path })));
   }
@@ -148,9 +146,9 @@ export class Mounts {
 
   /** Nobody knows whether its attach came about: the next claim takes the attachment up, or the reconciler ends it. */
   async #forgetUnanswered(record: MountRecord): Promise<void> {
-    const { host, journal } = this.#context;
+    const { host } = this.#context;
     if (isMounted(await host.inventory(), record)) await host.unmount(record.path);
-    await journal.remove([record.id]);
+    await forget(this.#context, [record]);
   }
 
   /** The intent is durable here and the claim at the controller before the host does anything. */
@@ -296,8 +294,7 @@ export class Mounts {
   }
 
   async #leave(ending: MountRecord, held: HeldAttachment, asked: boolean): Promise<void> {
-    const { journal } = this.#context;
-    if (this.#sharers(ending, held).length > 0) await journal.remove([ending.id]);
+    if (this.#sharers(ending, held).length > 0) await forget(this.#context, [ending]);
     else await release(this.#context, { held, records: [ending], asked });
   }
 

@@ -5,6 +5,8 @@
  * Every step is repeatable. Relies on the caller to hold the volume. A device that somebody still holds stays, with its
  * record in `detaching`; it is never reported gone.
  */
+import { rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { Failure } from '../domain/errors.ts';
 import type { DeviceProof, DeviceTarget, HostInventory } from '../host/host.ts';
 import { reportSide } from './bring-up.ts';
@@ -27,10 +29,27 @@ export async function release(context: AgentContext, { held, records, asked }: R
   const proof = await removeDevice(context, target, records);
   if (proof !== null) await reportGone(context, target, proof);
   await waitReleased(context, target.attachmentId);
+  await removeOwnDirectories(context, records);
   // Not waited for: were it lost, the controller would say that the attachment is over, and the record would go then.
   context.journal.remove(records.map((record) => record.id)).catch((error: unknown) => {
     context.logger.error({ err: error, attachment: target.attachmentId }, 'a finished mount could not be forgotten');
   });
+}
+
+/** Resolves once the mounts are forgotten for good; they must be gone. */
+export async function forget(context: AgentContext, records: readonly MountRecord[]): Promise<void> {
+  await removeOwnDirectories(context, records);
+  await context.journal.remove(records.map((record) => record.id));
+}
+
+/** Only the empty directories that this agent chose itself; while the record is there, nobody mounts at its path. */
+async function removeOwnDirectories(
+  { volumesDirectory }: AgentContext,
+  records: readonly MountRecord[],
+): Promise<void> {
+  const own = records.filter((record) => dirname(record.path) === volumesDirectory);
+  // A directory that is absent, or not empty, stays as it is.
+  await Promise.all(own.map((record) => rmdir(record.path).catch(() => undefined)));
 }
 
 /** Null where the host has already served a newer epoch: what is there is not ours to judge. */

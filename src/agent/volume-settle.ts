@@ -11,7 +11,7 @@ import type { DeviceFound, DeviceTarget, HostInventory } from '../host/host.ts';
 import { bringUp, reportSide } from './bring-up.ts';
 import { type AgentContext, heldOf, isGranted } from './context.ts';
 import type { HeldAttachment, MountRecord } from './mount-journal.ts';
-import { isMounted, release, removeDevice } from './release.ts';
+import { forget, isMounted, release, removeDevice } from './release.ts';
 
 export interface VolumeView {
   readonly volumeId: string;
@@ -96,7 +96,7 @@ async function forgetUnanswered(
 ): Promise<VolumeOutcome> {
   await unmountAll(context, view, records);
   for (const device of view.devices) await context.host.detach(await orphanTarget(context, device));
-  await context.journal.remove(records.map((record) => record.id));
+  await forget(context, records);
   return 'released';
 }
 
@@ -110,7 +110,7 @@ async function abandon(
   if (view.devices.length > 0 && (await isStoreBehind(context, held))) return 'foreign';
   await unmountAll(context, view, records);
   await removeDevice(context, held.target, records);
-  await context.journal.remove(records.map((record) => record.id));
+  await forget(context, records);
   return 'released';
 }
 
@@ -156,7 +156,7 @@ async function settleGranted(
     await release(context, { held: heldOf(attachment), records: ending, asked: false });
     return 'released';
   }
-  await context.journal.remove(ending.map((record) => record.id));
+  await forget(context, ending);
   return await restore(context, view, attachment, wanted);
 }
 
