@@ -4,13 +4,16 @@
  * A flock, so that it ends with the process however that dies. The file holds the pid, for people; it is never removed,
  * since a lock on a removed file would keep nobody out.
  */
-import { open, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tryLockExclusively } from '../../native-bindings/file.ts';
 import { Failure } from '../domain/errors.ts';
 import { makeDirectoryDurably } from './durable-file.ts';
 
 const lockFileName = 'lock';
+
+/** A handle that nobody refers to is closed by the garbage collector, and the lock with it. */
+const held = new Set<FileHandle>();
 
 export interface DirectoryLock {
   release(): Promise<void>;
@@ -29,7 +32,13 @@ export async function lockDirectory(path: string): Promise<DirectoryLock> {
     await file.close();
     throw error;
   }
-  return { release: () => file.close() };
+  held.add(file);
+  return {
+    release: async () => {
+      held.delete(file);
+      await file.close();
+    },
+  };
 }
 
 async function inUse(path: string, lockPath: string): Promise<Failure> {

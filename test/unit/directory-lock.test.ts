@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { lockDirectory } from '../../src/system/directory-lock.ts';
 import { scratchDirectory } from '../support/local-storage-node.ts';
@@ -15,6 +17,18 @@ test('hazard 4: a data directory is refused to a second holder, who is told of t
   const again = await lockDirectory(directory);
   t.is(await readFile(join(directory, 'lock'), 'utf8'), `${process.pid}\n`);
   await again.release();
+});
+
+test('hazard 4: a lock is not lost because nobody refers to it any more', async (t) => {
+  const directory = await scratchDirectory(t);
+  await lockDirectory(directory);
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  for (let turn = 0; turn < 5; turn += 1) {
+    collectGarbage();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.like(await t.throwsAsync(lockDirectory(directory)), { code: 'directory-in-use' });
 });
 
 test('hazard 4: the lock of a killed process is free', async (t) => {
