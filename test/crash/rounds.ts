@@ -1,0 +1,259 @@
+/**
+ * Rounds of load, kill, restart, check on one data directory. What a round leaves is what the next one starts with.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeSparseFile } from '../support/linux-host-harness.ts';
+import {
+  type ClientCheck,
+  checkAccepted,
+  checkBatches,
+  checkBytes,
+  checkReplays,
+  checkResources,
+  shownPaths,
+} from './check-clients.ts';
+import { checkReality } from './check-reality.ts';
+import { checkStore, Memory } from './check-store.ts';
+import { Findings } from './findings.ts';
+import { phasesOf, type Trigger, triggers, untilTrigger } from './killer.ts';
+import { type Complaint, Ledger } from './ledger.ts';
+import { awayHost, Load, poolName } from './load.ts';
+import { Random } from './random.ts';
+import { Service, type ServiceOptions } from './service.ts';
+import { untilReconciled, untilSettled } from './settled.ts';
+import { readDeadStore, readRows, readStore } from './store-image.ts';
+import { loopDevicesOn } from './world.ts';
+
+export interface RoundsOptions extends ServiceOptions {
+  readonly seed: number;
+  readonly rounds: number;
+  readonly workers?: number;
+  readonly onRound?: (round: RoundReport) => void;
+  /** Stops at the first round with complaints. */
+  readonly stopAtComplaint?: boolean;
+}
+
+export interface RoundReport {
+  readonly round: number;
+  readonly trigger: Trigger;
+  readonly phases: readonly string[];
+  readonly complaints: readonly Complaint[];
+  readonly seconds: number;
+}
+
+export interface RoundsReport {
+  readonly seed: number;
+  readonly rounds: number;
+  readonly requests: number;
+  readonly acknowledged: number;
+  readonly inDoubt: number;
+  readonly checks: number;
+  readonly killsByTrigger: ReadonlyMap<string, number>;
+  readonly killsByPhase: ReadonlyMap<string, number>;
+  readonly complaints: readonly (Complaint & { readonly round: number })[];
+  readonly logTail: string;
+}
+
+const volumeBytes = 16 * 1024 * 1024;
+
+export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
+  const service = new Service(options);
+  try {
+    const rounds = new Rounds(options, service);
+    await rounds.prepare();
+    for (let round = 1; round <= options.rounds; round += 1) {
+      const report = await rounds.round(round);
+      options.onRound?.(report);
+      if (report.complaints.length > 0 && options.stopAtComplaint === true) break;
+    }
+    return rounds.report();
+  } finally {
+    await service.takeDown();
+  }
+}
+
+export class Rounds {
+  readonly ledger: Ledger;
+  readonly load: Load;
+  readonly #service: Service;
+  readonly #options: RoundsOptions;
+  readonly #random: Random;
+  readonly #memory = new Memory();
+  readonly #complaints: (Complaint & { round: number })[] = [];
+  readonly #killsByTrigger = new Map<string, number>();
+  readonly #killsByPhase = new Map<string, number>();
+  #checks = 0;
+  #rounds = 0;
+
+  constructor(options: RoundsOptions, service: Service) {
+    this.#options = options;
+    this.#service = service;
+    this.#random = new Random(options.seed);
+    this.ledger = new Ledger(join(service.root, 'clients.log'));
+    const { ledger } = this;
+    const workers = options.workers ?? 4;
+    this.load = new Load({ service, ledger, random: this.#random.fork(), workers, volumesPerWorker: 4 });
+  }
+
+  /** A first start, a pool, a host that nobody sees again, and a neighbour's device that nobody may touch. */
+  async prepare(): Promise<void> {
+    await this.#service.start();
+    const pool = { name: poolName, backend: 'file', volumeSizeBytes: volumeBytes, minFree: 3, maxVolumes: 14 };
+    await this.#expectCreated('POST', '/v1/pools', pool);
+    await this.#registerAwayHost();
+    makeBystander(this.#service.root);
+  }
+
+  async round(round: number): Promise<RoundReport> {
+    const began = performance.now();
+    const trigger = this.#random.pick(triggers);
+    this.#rounds = round;
+    this.load.start();
+    await untilTrigger(this.#service, trigger, this.#random);
+    const phases = await this.#kill();
+    await this.load.stop();
+    if (trigger === 'start') phases.push(...(await this.#killAtStart()));
+    count(this.#killsByTrigger, [trigger]);
+    count(this.#killsByPhase, phases);
+    const complaints = await this.#recoverAndCheck();
+    for (const complaint of complaints) this.#complaints.push({ round, ...complaint });
+    return { round, trigger, phases, complaints, seconds: (performance.now() - began) / 1_000 };
+  }
+
+  report(): RoundsReport {
+    const { requests, acknowledged, inDoubt } = this.ledger;
+    return {
+      seed: this.#options.seed,
+      rounds: this.#rounds,
+      requests,
+      acknowledged,
+      inDoubt,
+      checks: this.#checks,
+      killsByTrigger: this.#killsByTrigger,
+      killsByPhase: this.#killsByPhase,
+      complaints: this.#complaints,
+      logTail: this.#complaints.length === 0 ? '' : this.#service.logTail,
+    };
+  }
+
+  async #kill(): Promise<string[]> {
+    const answered = this.ledger.acknowledged + this.ledger.inDoubt;
+    await this.#service.kill();
+    return phasesOf(this.#service, readDeadStore(this.#service.storeFile), this.ledger.requests - answered);
+  }
+
+  /** Recovery itself is interrupted, at any moment of it. */
+  async #killAtStart(): Promise<string[]> {
+    this.#service.spawn();
+    await sleep(150 + this.#random.below(1_500));
+    const phases = await this.#kill();
+    return ['recovery', ...phases.filter((phase) => phase !== 'idle')];
+  }
+
+  async #recoverAndCheck(): Promise<readonly Complaint[]> {
+    const findings = new Findings();
+    try {
+      const t0 = performance.now();
+      await this.#service.start();
+      process.stderr.write(`start ${Math.round(performance.now() - t0)}\n`);
+      await this.#registerAwayHost();
+      await this.check(findings);
+    } catch (error) {
+      findings.expect(false, 'check-failed', () =>
+        error instanceof Error ? (error.stack ?? error.message) : String(error),
+      );
+    }
+    this.#checks += findings.checks;
+    return [...this.ledger.complaints.splice(0), ...findings.complaints];
+  }
+
+  /** Only a service at rest can be held against what was asked of it. */
+  async check(findings: Findings): Promise<void> {
+    const service = this.#service;
+    for (const wait of [untilSettled, untilReconciled, untilSettled]) {
+      const t0 = performance.now();
+      const rest = await wait(service);
+      process.stderr.write(`${wait.name} ${Math.round(performance.now() - t0)}\n`);
+      findings.expect(rest === null, 'not-settled', () => rest ?? '');
+    }
+    const store = readStore(service.storeFile);
+    const check: ClientCheck = {
+      service,
+      ledger: this.ledger,
+      handles: this.load.handles,
+      findings,
+      memory: this.#memory,
+    };
+    const open = this.ledger.openRequests();
+    await checkAccepted(check);
+    await checkBatches(check);
+    await checkResources(check, store);
+    checkStore(findings, service, store, this.#memory);
+    checkReality(findings, service, store, shownPaths(check));
+    checkBytes(check, store);
+    checkBystander(findings, service.root);
+    await this.#checkUnchanged(findings);
+    await checkReplays(check, open, store);
+  }
+
+  async #checkUnchanged(findings: Findings): Promise<void> {
+    const before = readRows(this.#service.storeFile);
+    const rest = await untilReconciled(this.#service);
+    findings.expect(rest === null, 'not-settled', () => rest ?? '');
+    const after = readRows(this.#service.storeFile);
+    const changed = [...after].filter((row) => !before.has(row));
+    findings.expect(changed.length === 0 && after.size === before.size, 'second-reconcile-changes', () =>
+      changed.slice(0, 3).join(' '),
+    );
+  }
+
+  async #registerAwayHost(): Promise<void> {
+    const port = { wwpn: '20:00:00:00:00:00:0a:02', fabric: 'local', state: 'online', synthesized: true };
+    const body = { machineId: 'a'.repeat(32), bootId: 'away-boot', simulated: true, initiatorPorts: [port] };
+    await this.#expectCreated('PUT', `/v1/hosts/${awayHost}`, body);
+  }
+
+  async #expectCreated(method: string, path: string, body: object): Promise<void> {
+    const answer = await this.#service.controller({ method, path, body });
+    if (answer === null || answer.status >= 300) throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
+  }
+}
+
+function count(counts: Map<string, number>, names: readonly string[]): void {
+  for (const name of new Set(names)) counts.set(name, (counts.get(name) ?? 0) + 1);
+}
+
+const bystanderText = 'this is not yours\n';
+
+/** Somebody else's device on a file that is named like one of ours, with a filesystem, mounted. */
+function makeBystander(root: string): void {
+  const directory = join(root, 'neighbour');
+  const file = join(directory, 'volumes', 'vol_neighbour.1.img');
+  mkdirSync(join(directory, 'volumes'), { recursive: true });
+  mkdirSync(join(directory, 'mnt'));
+  makeSparseFile(file, volumeBytes);
+  execFileSync('mkfs.ext4', ['-q', '-F', file]);
+  execFileSync('mount', ['-o', 'loop', file, join(directory, 'mnt')]);
+  writeFileSync(join(directory, 'mnt', 'text'), bystanderText);
+}
+
+function checkBystander(findings: Findings, root: string): void {
+  const directory = join(root, 'neighbour');
+  findings.expect(loopDevicesOn(directory).length === 1, 'neighbour-touched', () => 'its loop device is gone');
+  findings.expect(
+    readText(join(directory, 'mnt', 'text')) === bystanderText,
+    'neighbour-touched',
+    () => 'its mount is gone',
+  );
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
