@@ -119,6 +119,7 @@ export const limits = {
   mediumParallel: 4,
   mediumReserveBytes: 256 * 1024 * 1024,
   mediumReservePercent: 2,
+  mediumSparseBytes: 64 * 1024 * 1024,
   mediumThreads: 2,
   mediumVerifySampleBytes: 64 * 1024,
   mediumVerifySamples: 16,

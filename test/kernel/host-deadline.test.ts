@@ -11,7 +11,7 @@ import { LinuxHostHarness, makeSparseFile } from '../support/linux-host-harness.
 const test = testOf('kernel').serial;
 
 test('HAZARDS 1: a stuck mount keeps its volume locked until it returns; other volumes go on', async (t) => {
-  const harness = await LinuxHostHarness.make(t, { callDeadlineMs: 2_000, lockDeadlineMs: 300 });
+  const harness = await LinuxHostHarness.make(t, { callDeadlineMs: 8_000, lockDeadlineMs: 300 });
   const [stuck, other] = [harness.makeTarget(), harness.makeTarget()];
   const device = await harness.host.attach(stuck);
   await harness.host.format(device, stuck, 'ext4');

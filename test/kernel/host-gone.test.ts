@@ -10,7 +10,7 @@ import { LinuxHostHarness } from '../support/linux-host-harness.ts';
 const test = testOf('kernel').serial;
 
 test('HAZARDS 3: a filesystem that another mount namespace holds is busy, and its device keeps the file', async (t) => {
-  const harness = await LinuxHostHarness.make(t);
+  const harness = await LinuxHostHarness.make(t, { busyDeadlineMs: 100 });
   const target = harness.makeTarget();
   const path = harness.mountPath('held');
   const device = await attachAndMount(harness, target, path);
@@ -26,7 +26,7 @@ test('HAZARDS 3: a filesystem that another mount namespace holds is busy, and it
 });
 
 test('HAZARDS 3: a mount namespace without any process still keeps the device busy', async (t) => {
-  const harness = await LinuxHostHarness.make(t);
+  const harness = await LinuxHostHarness.make(t, { busyDeadlineMs: 100 });
   const target = harness.makeTarget();
   await attachAndMount(harness, target, harness.mountPath('held'));
   const namespaces = join(harness.directory, 'namespaces');
@@ -34,7 +34,7 @@ test('HAZARDS 3: a mount namespace without any process still keeps the device bu
   mkdirSync(namespaces);
   execFileSync('mount', ['--bind', '--make-private', namespaces, namespaces]);
   writeFileSync(pinned, '');
-  execFileSync('unshare', [`--mount=${pinned}`, '--propagation', 'private', 'true']);
+  harness.pinNamespace(pinned);
   await refused(t, 'device-busy', () => harness.host.detach(target));
   const { mounts } = await harness.host.inventory();
   t.like(mounts, [{ volumeId: target.volumeId, path: invisiblePath, foreignNamespace: true }]);
@@ -44,7 +44,7 @@ test('HAZARDS 3: a mount namespace without any process still keeps the device bu
 });
 
 test('HAZARDS 3: a device that a process has open is not gone before that closes it', async (t) => {
-  const harness = await LinuxHostHarness.make(t);
+  const harness = await LinuxHostHarness.make(t, { busyDeadlineMs: 100 });
   const target = harness.makeTarget();
   const device = await harness.host.attach(target);
   const descriptor = openSync(device.path, 'r');
@@ -56,7 +56,7 @@ test('HAZARDS 3: a device that a process has open is not gone before that closes
 });
 
 test('HAZARDS 3: a mount that a process works in is busy, and is left as it was', async (t) => {
-  const harness = await LinuxHostHarness.make(t);
+  const harness = await LinuxHostHarness.make(t, { busyDeadlineMs: 100 });
   const target = harness.makeTarget();
   const path = harness.mountPath('busy');
   await attachAndMount(harness, target, path);
@@ -66,4 +66,15 @@ test('HAZARDS 3: a mount that a process works in is busy, and is left as it was'
   t.true(harness.mountPoints().includes(path));
   closeSync(descriptor);
   t.is((await harness.host.detach(target)).kind, 'gone');
+});
+
+test('HAZARDS 3: a device that is held for a moment only is gone by the same detach', async (t) => {
+  const harness = await LinuxHostHarness.make(t, { busyDeadlineMs: 30_000 });
+  const target = harness.makeTarget();
+  const device = await harness.host.attach(target);
+  const descriptor = openSync(device.path, 'r');
+  const detaching = harness.host.detach(target);
+  setTimeout(() => closeSync(descriptor), 100);
+  t.is((await detaching).kind, 'gone');
+  t.deepEqual(harness.loopDevices(), []);
 });

@@ -17,6 +17,7 @@ import {
   rmSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import type { DeviceTarget, Host } from '../../src/host/host.ts';
 import { LinuxHost, type LinuxHostOptions } from '../../src/host/linux/linux-host.ts';
@@ -95,15 +96,26 @@ export class LinuxHostHarness implements HostHarness {
     this.#options = { ...this.#options, root };
   }
 
-  /** A process in a mount namespace of its own, with a copy of every mount of now; it ends when this process does. */
+  /**
+   * A process in a mount namespace of its own, with a copy of every mount below the directory; it ends when this process
+   * does. Other tests' mounts are let go of at once: they must be able to unmount them.
+   */
   async holdElsewhere(): Promise<() => Promise<void>> {
-    const script = 'echo ready; exec cat';
-    const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    const child = spawn('unshare', ['--mount', ...this.#holder()], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#children.add(child);
     await once(child.stdout, 'data');
     return () => this.#end(child);
+  }
+
+  /** A mount namespace without any process, kept by the file `pinned` on a private mount. */
+  pinNamespace(pinned: string): void {
+    execFileSync('unshare', [`--mount=${pinned}`, ...this.#holder(), '--leave'], { stdio: 'ignore' });
+  }
+
+  /** The rest of an unshare(1) command. */
+  #holder(): string[] {
+    const script = fileURLToPath(new URL('./fixtures/hold-mounts.ts', import.meta.url));
+    return ['--propagation', 'private', process.execPath, script, this.directory];
   }
 
   /** Loop devices (`/dev/loopN`) that exist on files below the directory, as the kernel says. */

@@ -6,7 +6,6 @@
 
 import { closeSync } from 'node:fs';
 import { loopMajor } from '../../../native-bindings/loop.ts';
-import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
 import { type Medium, sameMedium } from '../local-medium.ts';
@@ -48,7 +47,7 @@ export function detachDevices(request: DetachRequest): DetachAnswer {
     for (const path of [...request.shown, request.base]) unmountPath(path, (number) => numbers.includes(number));
     const removed = numbers.filter((number) => removeDevice(number, request, file));
     removeMountPoint(request.base);
-    waitUntilGone(request, file);
+    refuseUnlessGone(request, file);
     return { removed };
   } finally {
     if (file !== null) closeSync(file.descriptor);
@@ -105,18 +104,8 @@ function openAfterUnmounting(number: number, request: DetachRequest): number {
   throw new Failure('device-busy', `${devicePath(number)} is still mounted or held exclusively: ${where}.`);
 }
 
-function waitUntilGone(request: DetachRequest, file: OpenMedium | null): void {
-  const end = performance.now() + limits.hostGoneMs;
-  while (!isBackedByNone(request, file, request.at)) {
-    if (performance.now() > end) {
-      const detail = `A process has the block device of ${request.volumeId} open; it goes when that process closes it.`;
-      throw new Failure('device-busy', detail);
-    }
-    pause(limits.hostGonePollMs);
-  }
-}
-
-/** This thread may block. */
-function pause(durationMs: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
+function refuseUnlessGone(request: DetachRequest, file: OpenMedium | null): void {
+  if (isBackedByNone(request, file, request.at)) return;
+  const detail = `A process has the block device of ${request.volumeId} open; it goes when that process closes it.`;
+  throw new Failure('device-busy', detail);
 }

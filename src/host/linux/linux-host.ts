@@ -60,6 +60,8 @@ export interface LinuxHostOptions {
   readonly callDeadlineMs?: number;
   readonly lockDeadlineMs?: number;
   readonly formatDeadlineMs?: number;
+  /** How long a detach waits for a device that is busy for a moment. */
+  readonly busyDeadlineMs?: number;
 }
 
 type Settings = Required<LinuxHostOptions>;
@@ -200,7 +202,9 @@ export class LinuxHost implements Host {
         base: this.#base(target),
         shown: [...known.shown],
       };
-      await call('detachDevice', request, { deadlineMs: limits.hostDetachMs });
+      await patiently(this.#settings.busyDeadlineMs, () =>
+        call('detachDevice', request, { deadlineMs: limits.hostDetachMs }),
+      );
       this.#memory.forget(target);
       return proofOf('gone', 'exclusive-open-and-no-backing', target, null);
     });
@@ -295,6 +299,7 @@ async function settingsOf(options: LinuxHostOptions): Promise<Settings> {
     callDeadlineMs: limits.hostCallMs,
     lockDeadlineMs: limits.hostLockMs,
     formatDeadlineMs: limits.hostFormatMs,
+    busyDeadlineMs: limits.hostBusyMs,
     ...options,
     volumesDirectory,
     stateDirectory,
@@ -322,6 +327,24 @@ function pathKey(path: string): string {
 
 function isReadOnly(target: DeviceTarget): boolean {
   return target.accessMode === 'read-only-many';
+}
+
+/**
+ * Devices are busy for moments: a starting container has a copy of every mount until it has changed its root, a device
+ * manager opens what it hears of. Waited for here, not on a thread, which others need.
+ */
+async function patiently(deadlineMs: number, work: () => Promise<unknown>): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  for (let pauseMs = limits.hostBusyPauseMs; ; pauseMs *= 2) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      const isBusy = error instanceof Failure && error.code === 'device-busy';
+      if (!isBusy || performance.now() + pauseMs > end) throw error;
+    }
+    await sleep(pauseMs);
+  }
 }
 
 function checkedPath(path: string): string {
