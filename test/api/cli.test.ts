@@ -52,7 +52,7 @@ test('a pool is created, filled, changed, drained and deleted', async (t) => {
   ];
   t.like(await ask(t, cli, ...create), { name: 'fast', minFree: 2 });
   t.is((await cli.run(...create, '--filesystem', 'xfs')).code, 4);
-  t.like(await ask(t, cli, 'pool', 'wait', 'fast', '--timeout', '20s'), { status: { free: 2 } });
+  t.like(await ask(t, cli, 'pool', 'wait', 'fast', '--timeout', '60s'), { status: { free: 2 } });
   t.like(await ask(t, cli, 'pool', 'update', 'fast', '--min-free', '1'), { minFree: 1 });
   t.is((await cli.run('pool', 'update', 'fast', '--min-free', '2', '--if-version', '99')).code, 4);
   t.like(await ask(t, cli, 'pool', 'drain', 'fast'), { state: 'draining' });
