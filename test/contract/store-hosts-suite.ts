@@ -247,6 +247,15 @@ function inventoryTests(open: OpenWorld): void {
     t.is(await wantedAfter(t, world, attachment), 'exported/none');
   });
 
+  test('HAZARD 19: a claim that came with its attach is void once the host registers with another boot', async (t) => {
+    const world = await open(t);
+    const attachment = await attached(world, { hostSide: 'claimed' });
+    t.is(await wantedAfter(t, world, attachment), 'exported/claimed');
+    await world.host({ bootId: 'boot2' });
+    const { wanted } = await scan(world, [], undefined, 'boot2');
+    t.like(wanted[0], { id: attachment, state: 'exported', hostSide: 'none' });
+  });
+
   test('without a reboot, absence proves nothing; nor does a claim whose boot is not known', async (t) => {
     const world = await open(t);
     const attachment = await attached(world, { state: 'detaching', hostSide: 'attached', bootId: 'boot1' });

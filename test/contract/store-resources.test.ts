@@ -4,6 +4,7 @@ import { sqliteWorld } from '../support/store-world.ts';
 import { storeEventsSuite } from './store-events-suite.ts';
 import { storeHistorySuite } from './store-history-suite.ts';
 import { storeHostsSuite } from './store-hosts-suite.ts';
+import { storeLoaderSuite } from './store-loader-suite.ts';
 import { storePoliciesSuite } from './store-policies-suite.ts';
 import { storePoolsSuite } from './store-pools-suite.ts';
 
@@ -13,6 +14,7 @@ storePoolsSuite(open);
 storeHostsSuite(open);
 storePoliciesSuite(open);
 storeEventsSuite(open);
+storeLoaderSuite(open);
 storeHistorySuite(open, 60);
 
 test('HAZARD 16: every connection to SQLite commits with a full sync, and no other setting can be had', async (t) => {

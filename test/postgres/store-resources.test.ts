@@ -3,12 +3,13 @@ import { assertDurable, openPostgres } from '../../src/store/kysely/postgres.ts'
 import { storeEventsSuite } from '../contract/store-events-suite.ts';
 import { storeHistorySuite } from '../contract/store-history-suite.ts';
 import { storeHostsSuite } from '../contract/store-hosts-suite.ts';
+import { storeLoaderSuite } from '../contract/store-loader-suite.ts';
 import { storePoliciesSuite } from '../contract/store-policies-suite.ts';
 import { storePoolsSuite } from '../contract/store-pools-suite.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { postgresWorld } from '../support/store-world.ts';
 
-const server = await PostgresServer.start({ settings: { max_connections: '400' } });
+const server = await PostgresServer.start({ unsafeFast: true, settings: { max_connections: '200' } });
 test.after.always(() => server.close());
 const open = postgresWorld(() => server);
 
@@ -16,6 +17,7 @@ storePoolsSuite(open);
 storeHostsSuite(open);
 storePoliciesSuite(open);
 storeEventsSuite(open);
+storeLoaderSuite(open);
 storeHistorySuite(open, 12);
 
 for (const name of ['fsync', 'synchronous_commit', 'full_page_writes']) {

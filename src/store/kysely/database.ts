@@ -89,7 +89,7 @@ export class Database {
   #translate(error: unknown): unknown {
     if (error instanceof Failure) return error;
     const code = codeOf(error);
-    if (code.startsWith('SQLITE_FULL'))
+    if (code.startsWith('SQLITE_FULL') || code === '53100')
       return new Failure('out-of-space', 'The store has no space left.', { cause: error });
     if (code.startsWith('SQLITE_IOERR') || code.startsWith('SQLITE_CORRUPT')) this.#fatal(error);
     if (isConnectionLoss(code, error)) {
@@ -149,7 +149,8 @@ function isTransient(error: unknown): boolean {
 }
 
 function isConnectionLoss(code: string, error: unknown): boolean {
-  if (code.startsWith('08') || code.startsWith('57P')) return true;
+  // 53300: the server has no connection left.
+  if (code.startsWith('08') || code.startsWith('57P') || code === '53300') return true;
   if (['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(code)) return true;
   return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(error.message);
 }

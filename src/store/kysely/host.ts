@@ -143,10 +143,18 @@ async function register(tx: Change, host: HostRegistration, principal: Principal
     tx.db,
   );
   await portsReplace(tx, { kind: 'initiator', owner: host.name }, host.initiatorPorts);
+  if (record !== null && record.boot_id !== host.bootId) await stampClaims(tx, record);
   tx.tell({ kind: 'host', id, name: host.name, state: 'online' });
   const registered = await find(tx.db, host.name);
   assert(registered !== null, 'host-registered-and-gone');
   return registered;
+}
+
+/** Claims that came with an attach carry no boot id. Those that are there when another boot appears are of the last one. */
+async function stampClaims(tx: Change, { name, boot_id }: HostTable): Promise<void> {
+  await sql`
+    UPDATE attachments SET host_boot_id = ${boot_id}, version = version + 1
+    WHERE host = ${name} AND host_boot_id IS NULL AND host_side IN ('claimed', 'attached')`.execute(tx.db);
 }
 
 async function refuseTooMany(tx: Change): Promise<void> {

@@ -1,0 +1,59 @@
+/** What a group loads with subqueries per row, which the two engines spell differently. */
+import test from 'ava';
+import { sql } from 'kysely';
+import type { Picture } from '../../src/store/group.ts';
+import { GroupLoader } from '../../src/store/kysely/group-load.ts';
+import type { OpenWorld } from '../support/store-world.ts';
+
+export function storeLoaderSuite(open: OpenWorld): void {
+  test('a group finds as many free volumes of each pool as it may need, the oldest first', async (t) => {
+    const world = await open(t);
+    const small = await world.filledPool({ name: 'small', minFree: 1 });
+    const large = await world.filledPool({ name: 'large', minFree: 4 });
+    await world.allocate(large[0] ?? '', 'data');
+    const loader = new GroupLoader(world.database.kysely, world.database.engine);
+    const freeVolumes = new Map([
+      ['small', 2],
+      ['large', 2],
+      ['none', 2],
+    ]);
+    const { freeVolumes: found } = await loader.complete(nothing, { freeVolumes, luns: [], flowKeys: [] });
+    t.deepEqual(
+      found.map(({ id }) => id),
+      [...small, ...large.slice(1, 3)].toSorted(),
+    );
+  });
+
+  test('a group finds the lowest freed LUN numbers of each pair of ports, and the first that was never used', async (t) => {
+    const world = await open(t);
+    await sql`
+      INSERT INTO luns (initiator_wwpn, target_wwpn, lun, attachment)
+      VALUES ('i', 't', 0, 'a'), ('i', 't', 1, NULL), ('i', 't', 2, 'b'), ('i', 't', 3, NULL), ('i', 't', 4, NULL),
+        ('i', 'u', 0, 'a')`.execute(world.database.kysely);
+    const loader = new GroupLoader(world.database.kysely, world.database.engine);
+    const pair = (targetWwpn: string) => ({ initiatorWwpn: 'i', targetWwpn, count: 2 });
+    const needs = { freeVolumes: new Map(), luns: ['t', 'u', 'v'].map(pair), flowKeys: [] };
+    const { luns } = await loader.complete(nothing, needs);
+    t.deepEqual(
+      luns.map(({ targetWwpn, free, next }) => [targetWwpn, free, next]),
+      [
+        ['t', [1, 3], 5],
+        ['u', [], 1],
+        ['v', [], 0],
+      ],
+    );
+  });
+}
+
+const nothing: Picture = {
+  pools: [],
+  volumes: [],
+  freeVolumes: [],
+  attachments: [],
+  hosts: [],
+  storageNodes: [],
+  flowPolicies: [],
+  qosPolicies: new Set(),
+  luns: [],
+  waits: [],
+};
