@@ -19,6 +19,8 @@ export class EventFeed {
   /** Where each remembered cursor is, counted from the first event that was ever remembered. */
   #places = new Map<string, number>();
   #dropped = 0;
+  /** The cursor before the first remembered event. */
+  #base: string | null = null;
   #head: string | null = null;
   /** Fetches that brought something: one between a look and the wait for the next must not be missed. */
   #fetches = 0;
@@ -67,7 +69,7 @@ export class EventFeed {
 
   async #after(cursor: string): Promise<readonly Event[]> {
     if (cursor === this.#head && this.#polling !== null) return [];
-    const place = this.#places.get(cursor);
+    const place = cursor === this.#base ? this.#dropped - 1 : this.#places.get(cursor);
     if (place === undefined) return await this.#source().eventsAfter(cursor, limits.eventPageSize);
     const start = place - this.#dropped + 1;
     return this.#recent.slice(start, start + limits.eventPageSize);
@@ -99,13 +101,17 @@ export class EventFeed {
   #forget(): void {
     this.#polling = null;
     this.#head = null;
+    this.#base = null;
     this.#recent = [];
     this.#places.clear();
     this.#dropped = 0;
   }
 
   async #fetch(): Promise<boolean> {
-    this.#head ??= await this.#source().eventsHead();
+    if (this.#head === null) {
+      this.#head = await this.#source().eventsHead();
+      this.#base = this.#head;
+    }
     const events = await this.#source().eventsAfter(this.#head, limits.eventPageSize);
     for (const event of events) this.#remember(event);
     this.#head = events.at(-1)?.cursor ?? this.#head;
@@ -120,6 +126,7 @@ export class EventFeed {
     const gone = this.#recent.splice(0, limits.eventsRemembered / 2);
     for (const old of gone) this.#places.delete(old.cursor);
     this.#dropped += gone.length;
+    this.#base = gone.at(-1)?.cursor ?? this.#base;
   }
 
   #announce(): void {

@@ -89,6 +89,7 @@ function newApp(options: ServerOptions): App {
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
+    pluginTimeout: limits.serverStartMs,
     routerOptions: { maxParamLength: limits.urlParameterLength, ignoreTrailingSlash: false },
     exposeHeadRoutes: false,
     return503OnClosing: true,

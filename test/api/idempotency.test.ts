@@ -1,46 +1,48 @@
 import test from 'ava';
-import { Api } from '../support/api.ts';
-import { FakeControlPlane } from '../support/fake-control-plane.ts';
+import type { RememberedAnswer } from '../../src/store/store.ts';
+import { openApi } from '../support/control-plane-world.ts';
 
-async function setUp(): Promise<{ api: Api; fake: FakeControlPlane }> {
-  const fake = new FakeControlPlane();
-  return { api: await Api.over(fake.controlPlane()), fake };
-}
-
+const everything = { pageSize: 1000, pageToken: null };
 const headers = { 'idempotency-key': 'key-1' };
 const pool = { name: 'fast', backend: 'file', volumeSizeBytes: '1GiB', minFree: 1, maxVolumes: 10 };
 
 test('the same key and body is answered as the first time, with one effect', async (t) => {
-  const { api, fake } = await setUp();
+  const { api, world } = await openApi(t);
   const ask = async (body: object) => await api.ask({ method: 'POST', url: '/v1/volumes', body, headers });
   const first = await ask({ name: 'a', sizeBytes: '1GiB', labels: { x: '1', y: '2' } });
   const replay = await ask({ labels: { y: '2', x: '1' }, sizeBytes: 2 ** 30, name: 'a', pool: null });
   t.is(first.status, 201);
   t.is(replay.status, 201);
   t.deepEqual(replay.body, first.body);
-  t.is(fake.batches.size, 1);
+  t.is((await world.store.operationList({}, everything)).items.length, 1);
 });
 
 test('the same key with another body is 422, and has no effect', async (t) => {
-  const { api, fake } = await setUp();
-  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'a' }, headers });
-  const other = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'b' }, headers });
+  const { api, world } = await openApi(t);
+  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'a', sizeBytes: '1GiB' }, headers });
+  const other = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'b', sizeBytes: '1GiB' }, headers });
   t.like(other, { status: 422, body: { code: 'idempotency-key-reused' } });
-  t.is(fake.volumes.size, 1);
+  t.is((await world.store.volumeList({}, everything)).items.length, 1);
 });
 
 test('a key is of one principal and one route', async (t) => {
-  const { api, fake } = await setUp();
-  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'a' }, headers });
+  const { api, world } = await openApi(t);
+  await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'a', sizeBytes: '1GiB' }, headers });
   const token = api.tokens.operator;
-  const others = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'b' }, headers, token });
+  const others = await api.ask({
+    method: 'POST',
+    url: '/v1/volumes',
+    body: { name: 'b', sizeBytes: '1GiB' },
+    headers,
+    token,
+  });
   const elsewhere = await api.ask({ method: 'POST', url: '/v1/flow-policies', body: { action: 'permit' }, headers });
   t.deepEqual([others.status, elsewhere.status], [201, 201]);
-  t.is(fake.volumes.size, 2);
+  t.is((await world.store.volumeList({}, everything)).items.length, 2);
 });
 
 test('a pool created under a key is answered 201 again, also after it has changed', async (t) => {
-  const { api } = await setUp();
+  const { api } = await openApi(t);
   const first = await api.ask({ method: 'POST', url: '/v1/pools', body: pool, headers });
   await api.ask({ method: 'PATCH', url: '/v1/pools/fast', body: { minFree: 5 } });
   const replay = await api.ask({ method: 'POST', url: '/v1/pools', body: pool, headers });
@@ -51,32 +53,41 @@ test('a pool created under a key is answered 201 again, also after it has change
 });
 
 test('a refused request does not use its key up', async (t) => {
-  const { api, fake } = await setUp();
+  const { api } = await openApi(t);
   const refused = await api.ask({ method: 'POST', url: '/v1/pools', body: { ...pool, minFree: 'x' }, headers });
   t.is(refused.status, 400);
-  t.is(fake.remembered.size, 0);
   t.is((await api.ask({ method: 'POST', url: '/v1/pools', body: pool, headers })).status, 201);
 });
 
 test("a token's secret is not remembered with its key", async (t) => {
-  const { api, fake } = await setUp();
+  const remembered: RememberedAnswer[] = [];
+  const { api } = await openApi(t, (world) => ({
+    store: {
+      idempotencyEnd: async (request, answer) => {
+        remembered.push(answer);
+        await world.store.idempotencyEnd(request, answer);
+      },
+    },
+  }));
   const body = { name: 'ci', role: 'viewer' };
   const first = await api.ask({ method: 'POST', url: '/v1/tokens', body, headers });
   const replay = await api.ask({ method: 'POST', url: '/v1/tokens', body, headers });
   t.is(replay.status, 201);
   t.deepEqual(replay.body, { ...first.body, secret: null });
-  t.false(JSON.stringify([...fake.remembered.values()]).includes(String(first.body.secret)));
+  t.is(remembered.length, 1);
+  t.false(JSON.stringify(remembered).includes(String(first.body.secret)));
   t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(first.body.secret) })).status, 200);
 });
 
 test('a token whose creation was never answered is replaced by the repeat', async (t) => {
-  const { api, fake } = await setUp();
+  const { api, world } = await openApi(t, () => ({
+    store: { idempotencyEnd: () => Promise.reject(new Error('the process died')) },
+  }));
   const body = { name: 'ci', role: 'viewer' };
   await api.ask({ method: 'POST', url: '/v1/tokens', body, headers });
-  for (const known of fake.remembered.values()) known.answer = null;
-  const before = fake.tokens.size;
+  const before = (await world.store.tokenList(everything)).items.length;
   const repeat = await api.ask({ method: 'POST', url: '/v1/tokens', body, headers });
   t.is(repeat.status, 201);
-  t.is(fake.tokens.size, before);
+  t.is((await world.store.tokenList(everything)).items.length, before);
   t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(repeat.body.secret) })).status, 200);
 });

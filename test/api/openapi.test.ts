@@ -3,8 +3,7 @@ import test from 'ava';
 import { errorCatalogue } from '../../src/domain/errors.ts';
 import { access } from '../../src/http/access.ts';
 import { openApiDocument, openApiText } from '../../src/http/openapi-document.ts';
-import { Api } from '../support/api.ts';
-import { FakeControlPlane } from '../support/fake-control-plane.ts';
+import { openApi } from '../support/control-plane-world.ts';
 
 interface Document {
   readonly openapi: string;
@@ -102,7 +101,7 @@ test('the codes of problems are the catalogue', async (t) => {
 });
 
 test('the document and a page that shows it are served without a token', async (t) => {
-  const api = await Api.over(new FakeControlPlane().controlPlane());
+  const { api } = await openApi(t);
   const served = await api.ask({ method: 'GET', url: '/openapi.json', token: null });
   t.deepEqual(served.body as unknown, JSON.parse(await openApiText()));
   const page = await api.ask({ method: 'GET', url: '/docs', token: null });

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { limits } from '../../src/config/limits.ts';
 import { Api, type Asked } from '../support/api.ts';
-import { FakeControlPlane } from '../support/fake-control-plane.ts';
+import { ControlPlaneWorld, openApi } from '../support/control-plane-world.ts';
 
 const pool = { name: 'fast', backend: 'file', volumeSizeBytes: '1GiB', minFree: 1, maxVolumes: 10 };
 const flow = { action: 'permit' };
@@ -161,43 +161,57 @@ const rows: readonly (readonly [
   ],
 ];
 
+interface Shared {
+  readonly world: ControlPlaneWorld;
+  readonly api: Api;
+}
+
+let shared: Promise<Shared> | null = null;
+
+async function openShared(): Promise<Shared> {
+  const world = await ControlPlaneWorld.open();
+  return { world, api: await Api.over(world.controlPlane) };
+}
+
+test.after.always(async () => {
+  const opened = await shared;
+  await opened?.api.close();
+  await opened?.world.close();
+});
+
 for (const [what, asked, status, code, detail] of rows) {
-  test(`${what} is refused with ${status} ${code}, and nothing changes`, async (t) => {
-    const fake = new FakeControlPlane();
-    const api = await Api.over(fake.controlPlane());
-    const before = fake.state();
+  test.serial(`${what} is refused with ${status} ${code}, and nothing changes`, async (t) => {
+    shared ??= openShared();
+    const { world, api } = await shared;
+    const before = await world.state();
     const answer = await api.ask({ method: 'POST', ...asked });
     t.like(answer, { status, body: { status, code } }, answer.text);
     t.regex(String(answer.body.detail), detail);
     t.is(answer.headers['content-type'], 'application/problem+json');
-    t.is(fake.state(), before);
+    t.is(await world.state(), before);
   });
 }
 
 test('a body over the limit is refused with 413', async (t) => {
-  const api = await Api.over(new FakeControlPlane().controlPlane());
+  const { api } = await openApi(t);
   const raw = JSON.stringify({ name: 'x'.repeat(limits.bodyBytes) });
   const answer = await api.ask({ method: 'POST', url: '/v1/pools', raw });
   t.like(answer, { status: 413, body: { code: 'body-too-large' } });
 });
 
 test('an error that nobody foresaw is 500 without its message', async (t) => {
-  const controlPlane = new FakeControlPlane().controlPlane();
-  controlPlane.store.poolList = async () => {
-    throw new Error('secret path /var/lib');
-  };
-  const answer = await (await Api.over(controlPlane)).ask({ method: 'GET', url: '/v1/pools' });
+  const poolList = () => Promise.reject(new Error('secret path /var/lib'));
+  const { api } = await openApi(t, () => ({ store: { poolList } }));
+  const answer = await api.ask({ method: 'GET', url: '/v1/pools' });
   t.like(answer, { status: 500, body: { code: 'internal' } });
   t.false(answer.text.includes('secret'));
 });
 
 test('a wait that breaks after acceptance is 202, never an error', async (t) => {
-  const fake = new FakeControlPlane();
-  const controlPlane = fake.controlPlane();
-  controlPlane.intake.waitEnded = async () => {
-    throw new Error('the worker is gone');
-  };
-  const answer = await (await Api.over(controlPlane)).ask({ method: 'POST', url: '/v1/volumes', body: { name: 'a' } });
+  const waitEnded = () => Promise.reject(new Error('the worker is gone'));
+  const { api } = await openApi(t, () => ({ intake: { waitEnded } }));
+  const answer = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'a', sizeBytes: '1GiB' } });
   t.is(answer.status, 202);
-  t.is(fake.volumes.size, 1);
+  const operation = await api.ask({ method: 'GET', url: String(answer.headers.location) });
+  t.like(operation, { status: 200, body: { type: 'volume.create' } });
 });

@@ -103,7 +103,8 @@ export class ControlPlaneWorld {
   /** Everything that a request can change, as text; what reconcilers change by themselves is left out. */
   async state(): Promise<string> {
     const { store } = this;
-    const pools = (await store.poolList(everything)).items.map(({ status: _status, ...pool }) => pool);
+    const active = (await store.poolList(everything)).items.filter((pool) => pool.state === 'active');
+    const pools = active.map(({ status: _status, ...pool }) => pool);
     const volumes = (await store.volumeList({ state: 'allocated' }, everything)).items;
     const attachments = (await store.attachmentList({}, everything)).items;
     const hosts = (await store.hostList(everything)).items;
