@@ -25,7 +25,6 @@ export interface AgentIntervals {
   readonly controllerCallMs?: number;
   readonly releaseWaitMs?: number;
   readonly attachRetryMs?: number;
-  readonly detachBusyMs?: number;
   readonly volumeWaitMs?: number;
 }
 
@@ -79,7 +78,6 @@ export class Agent {
     const bounds = {
       releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
-      detachBusyMs: intervals.detachBusyMs ?? limits.agentDetachBusyMs,
       mounts: limits.mountsPerHost,
     };
     const volumesDirectory = join(await resolvedPath(options.stateDirectory, () => false), 'volumes');

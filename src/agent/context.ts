@@ -24,8 +24,6 @@ export interface AgentLimits {
   readonly releaseWaitMs: number;
   /** How long a mount repeats an attach that the controller refuses for the moment. */
   readonly attachRetryMs: number;
-  /** How long a device that somebody holds is tried again before it counts as busy. */
-  readonly detachBusyMs: number;
   readonly mounts: number;
 }
 

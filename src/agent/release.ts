@@ -59,37 +59,13 @@ export async function removeDevice(
   records: readonly MountRecord[],
 ): Promise<DeviceProof | null> {
   try {
-    return await detachPatiently(context, target);
+    return await context.host.detach(target);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.code === 'stale-epoch') return null;
     if (error.code === 'device-busy') await keepDetaching(context, records, error.problem.detail);
     throw error;
   }
-}
-
-const firstRetryMs = 5;
-const longestRetryMs = 100;
-
-/**
- * Every container that starts copies the host's mounts for a moment, and holds the device with them: what is busy is
- * tried again before it is believed.
- */
-async function detachPatiently(context: AgentContext, target: DeviceTarget): Promise<DeviceProof> {
-  const { clock, host, limits } = context;
-  const deadline = clock.monotonic() + limits.detachBusyMs;
-  for (let pauseMs = firstRetryMs; ; pauseMs = Math.min(2 * pauseMs, longestRetryMs)) {
-    try {
-      return await host.detach(target);
-    } catch (error) {
-      if (!isBusy(error) || clock.monotonic() + pauseMs > deadline) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
-  }
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof Failure && error.code === 'device-busy';
 }
 
 async function keepDetaching(context: AgentContext, records: readonly MountRecord[], heldBy: string): Promise<void> {

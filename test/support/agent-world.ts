@@ -71,7 +71,7 @@ export class AgentWorld {
       hostName,
       logger: silence,
       clock: systemClock,
-      intervals: { attachRetryMs: 200, releaseWaitMs: 200, detachBusyMs: 20, ...options.intervals },
+      intervals: { attachRetryMs: 200, releaseWaitMs: 200, ...options.intervals },
     });
   }
 
