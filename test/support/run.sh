@@ -2,7 +2,7 @@
 # The whole test run: prepares what the tests need, then types, lint and AVA. `npm test` starts it.
 #
 # FCR_TEST_SKIP=kernel,postgres   leaves groups out, by name; the summary says so.
-# npm test -- test/unit/x.test.ts runs only these files.
+# npm test -- test/unit/x.test.ts runs only these files, without types and lint.
 # The last line is "N passed, N failed" (", N skipped" may follow); the exit code is 0 only if nothing failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -113,7 +113,9 @@ missing=$(missing_packages | sort -u | tr '\n' ' ')
 # shellcheck disable=SC2086
 [ -z "${missing// /}" ] || install_packages ${missing% }
 check_machine
-step types tsc --noEmit
-step lint biome check --error-on-warnings .
+if [ $# -eq 0 ]; then
+  step types tsc --noEmit
+  step lint biome check --error-on-warnings .
+fi
 run_tests "$@"
 finish
