@@ -36,8 +36,10 @@ export interface SqlEngine {
 export const sqliteEngine: SqlEngine = {
   name: 'sqlite',
   rows(list, columns) {
-    const picks = Object.keys(columns).map((name) => sql`value ->> ${sql.lit(name)} AS ${sql.id(name)}`);
-    return sql`(SELECT ${sql.join(picks)} FROM json_each(${JSON.stringify(list)}))`;
+    const names = Object.keys(columns);
+    // Fields by position: finding them by name costs twice as much.
+    const picks = names.map((name, index) => sql`value ->> ${sql.lit(index)} AS ${sql.id(name)}`);
+    return sql`(SELECT ${sql.join(picks)} FROM json_each(${JSON.stringify(list.map((row) => fieldsOf(row, names)))}))`;
   },
   texts: (list) => sql`(SELECT value FROM json_each(${JSON.stringify(list)}))`,
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
@@ -51,7 +53,7 @@ export const postgresEngine: SqlEngine = {
   name: 'postgres',
   rows(list, columns) {
     const types = Object.entries(columns).map(([name, type]) => sql`${sql.id(name)} ${sql.raw(type)}`);
-    return sql`(SELECT * FROM jsonb_to_recordset(${JSON.stringify(list)}::text::jsonb) AS j(${sql.join(types)}))`;
+    return sql`(SELECT * FROM jsonb_to_recordset(${JSON.stringify(list, Object.keys(columns))}::text::jsonb) AS j(${sql.join(types)}))`;
   },
   texts: (list) => sql`(SELECT jsonb_array_elements_text(${JSON.stringify(list)}::text::jsonb))`,
   jsonField: (column, field) => sql`(CAST(${sql.ref(column)} AS jsonb) ->> CAST(${field} AS text))`,
@@ -60,3 +62,7 @@ export const postgresEngine: SqlEngine = {
   unindexed: (column) => sql.ref(column),
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };
+
+function fieldsOf(row: object, names: readonly string[]): unknown[] {
+  return names.map((name) => Reflect.get(row, name));
+}

@@ -42,38 +42,6 @@ export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean):
 
 type Columns = Readonly<Record<string, ColumnType>>;
 
-/** What a plan changes of a volume that exists; the rest is fixed when it is made, or belongs to the maintenance. */
-const volumeChangeable = [
-  'name',
-  'state',
-  'generation',
-  'formatted',
-  'qos_policy',
-  'labels',
-  'epoch',
-  'writer',
-  'readers',
-  'held_by',
-  'pending_operation',
-  'effect',
-  'lease_until',
-  'failure_reason',
-  'allocated_at',
-] as const;
-
-const attachmentChangeable = [
-  'state',
-  'host_side',
-  'generation',
-  'held_by',
-  'pending_operation',
-  'effect',
-  'lease_until',
-  'problem',
-] as const;
-
-const flowPolicyChangeable = ['state', 'held_by', 'pending_operation'] as const;
-
 async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]): Promise<void> {
   const kinds = split(changes, volumeRecord);
   await remove(tx, 'volumes', kinds.removed);
@@ -81,15 +49,13 @@ async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]):
     tx,
     'volumes',
     volumeColumns,
-    volumeChangeable,
-    kinds.changed.filter(({ name }) => name === null),
+    kinds.changed.filter(({ record }) => record.name === null),
   );
   await update(
     tx,
     'volumes',
     volumeColumns,
-    volumeChangeable,
-    kinds.changed.filter(({ name }) => name !== null),
+    kinds.changed.filter(({ record }) => record.name !== null),
   );
   await insert(tx, 'volumes', volumeColumns, kinds.added);
 }
@@ -98,40 +64,58 @@ async function writeAttachments(tx: Change, changes: readonly Changed<Attachment
   const kinds = split(changes, attachmentRecord);
   const stamp = { changed_at_commit: sql`${tx.commit}` };
   await remove(tx, 'attachments', kinds.removed);
-  await update(tx, 'attachments', attachmentColumns, attachmentChangeable, kinds.changed, stamp);
+  await update(tx, 'attachments', attachmentColumns, kinds.changed, stamp);
   await insert(tx, 'attachments', attachmentColumns, kinds.added, stamp);
 }
 
 async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
   const kinds = split(changes, flowPolicyRecord);
   await remove(tx, 'flow_policies', kinds.removed);
-  await update(tx, 'flow_policies', flowPolicyColumns, flowPolicyChangeable, kinds.changed);
+  await update(tx, 'flow_policies', flowPolicyColumns, kinds.changed);
   await insert(tx, 'flow_policies', flowPolicyColumns, kinds.added);
 }
 
+interface Versioned {
+  readonly id: string;
+  readonly version: number;
+}
+
+interface ChangedRecord<T> {
+  /** As it is to be, with the version that it still must have. */
+  readonly record: T;
+  /** The columns in which it differs. */
+  readonly columns: readonly string[];
+}
+
 interface Kinds<T> {
-  readonly removed: readonly { readonly id: string; readonly version: number }[];
-  readonly changed: readonly T[];
+  readonly removed: readonly Versioned[];
+  readonly changed: readonly ChangedRecord<T>[];
   readonly added: readonly T[];
 }
 
-function split<R extends { readonly id: string; readonly version: number }, T extends { version: number }>(
+function split<R extends Versioned, T extends Versioned>(
   changes: readonly Changed<R>[],
-  record: (row: R) => T,
+  toRecord: (row: R) => T,
 ): Kinds<T> {
-  const removed: { id: string; version: number }[] = [];
-  const changed: T[] = [];
+  const removed: Versioned[] = [];
+  const changed: ChangedRecord<T>[] = [];
   const added: T[] = [];
   for (const { before, after } of changes) {
     if (after === null) {
       if (before !== null) removed.push({ id: before.id, version: before.version });
-    } else if (before === null) added.push({ ...record(after), version: 1 });
-    else changed.push({ ...record(after), version: before.version });
+    } else if (before === null) added.push({ ...toRecord(after), version: 1 });
+    else changed.push(difference(toRecord(before), toRecord(after)));
   }
   return { removed, changed, added };
 }
 
-async function remove(tx: Change, table: string, rows: Kinds<unknown>['removed']): Promise<void> {
+function difference<T extends Versioned>(before: T, after: T): ChangedRecord<T> {
+  const names = Object.keys(after) as (keyof T & string)[];
+  const columns = names.filter((name) => name !== 'version' && before[name] !== after[name]);
+  return { record: { ...after, version: before.version }, columns };
+}
+
+async function remove(tx: Change, table: string, rows: readonly Versioned[]): Promise<void> {
   if (rows.length === 0) return;
   const list = tx.engine.rows(rows, { id: 'text', version: 'bigint' });
   const answer =
@@ -143,27 +127,41 @@ async function remove(tx: Change, table: string, rows: Kinds<unknown>['removed']
 
 type Extra = Readonly<Record<string, RawBuilder<unknown>>>;
 
-async function update<T extends object>(
+/**
+ * One statement for each set of columns that changes, of which there are as many as kinds of operations: an index is
+ * touched for every column that is named, changed or not.
+ */
+async function update<T extends Versioned>(
   tx: Change,
   table: string,
   columns: Columns,
-  changeable: readonly (keyof T & string)[],
-  rows: readonly T[],
+  changed: readonly ChangedRecord<T>[],
   extra: Extra = {},
 ): Promise<void> {
-  if (rows.length === 0) return;
-  const names = ['id', ...changeable, 'version'];
-  const types = Object.fromEntries(names.map((name) => [name, columns[name] ?? 'text'] as const));
+  const bySet = Map.groupBy(changed, (one) => one.columns.join());
+  for (const rows of bySet.values()) await updateColumns(tx, table, columns, rows, extra);
+}
+
+async function updateColumns<T extends Versioned>(
+  tx: Change,
+  table: string,
+  columns: Columns,
+  changed: readonly ChangedRecord<T>[],
+  extra: Extra,
+): Promise<void> {
+  const names = changed[0]?.columns ?? [];
+  const types = Object.fromEntries(['id', ...names, 'version'].map((name) => [name, columns[name] ?? 'text'] as const));
   const list = tx.engine.rows(
-    rows.map((row) => pick(row, names)),
+    changed.map(({ record }) => record),
     types,
   );
-  const sets = changeable.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
+  const sets = names.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
   const extras = Object.entries(extra).map(([name, value]) => sql`${sql.id(name)} = ${value}`);
+  const version = sql`version = t.version + 1`;
   const answer = await sql`
-    UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras])}, version = t.version + 1
+    UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras, version])}
     FROM ${list} c WHERE t.id = c.id AND t.version = c.version RETURNING 1 AS written`.execute(tx.db);
-  assert(answer.rows.length === rows.length, `write-changed-${table}`);
+  assert(answer.rows.length === changed.length, `write-changed-${table}`);
 }
 
 async function insert(
@@ -179,11 +177,6 @@ async function insert(
   const values = [...names.map((name) => sql`c.${sql.id(name)}`), ...Object.values(extra)];
   await sql`INSERT INTO ${sql.table(table)} (${sql.join(targets)})
     SELECT ${sql.join(values)} FROM ${tx.engine.rows(rows, columns)} c`.execute(tx.db);
-}
-
-function pick(row: object, names: readonly string[]): object {
-  const source = new Map(Object.entries(row));
-  return Object.fromEntries(names.map((name) => [name, source.get(name)]));
 }
 
 async function writeLuns(tx: Change, { luns }: GroupPlan): Promise<void> {
