@@ -3,21 +3,10 @@
 //
 // A descriptor that is handed out ("held") keeps its device from being rebound: the host gives it back here.
 
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readlinkSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { seekData, tryLockExclusively } from '../../../native-bindings/file.ts';
-import { blockIsReadOnly, mount, mountFlags, openFlags } from '../../../native-bindings/libc.ts';
+import { blockIsReadOnly, openFlags } from '../../../native-bindings/libc.ts';
 import { loopFlags, loopMajor, loopStatus } from '../../../native-bindings/loop.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
@@ -40,15 +29,9 @@ import {
   whileUnshared,
 } from './loop-device.ts';
 import { mountsEverywhere, type NamespaceMount } from './mount-table.ts';
-import {
-  deviceIdOf,
-  mountFilesystem,
-  removeMountPoint,
-  type ShownPath,
-  showData,
-  unmountCompletely,
-  unmountPath,
-} from './mounts.ts';
+import { mountFilesystem, type ShownPath, showData, unmountPath } from './mounts.ts';
+
+export { probeLoop, probeMount } from './probes.ts';
 
 export interface MediumRequest extends Medium {
   readonly at: Surroundings;
@@ -328,47 +311,4 @@ export function isDeviceHeld(number: number): boolean {
 
 export function findLoops(at: Surroundings): readonly LoopFound[] {
   return scanLoops(at);
-}
-
-/** Really makes and removes a loop device in the directory; throws why it cannot. */
-export function probeLoop(directory: string): void {
-  const path = join(directory, `probe-${process.pid}.img`);
-  const descriptor = openSync(path, openFlags.O_RDWR | openFlags.O_CREAT | openFlags.O_CLOEXEC, 0o600);
-  try {
-    ftruncateSync(descriptor, 1024 * 1024);
-    const medium = openMedium(path, { volumeId: 'probe', mediaGeneration: process.pid }, false);
-    try {
-      probeDevice(createDevice(medium, false), medium);
-    } finally {
-      closeSync(medium.descriptor);
-    }
-  } finally {
-    closeSync(descriptor);
-    rmSync(path, { force: true });
-  }
-}
-
-/** Device numbers must be what mounts are recognised by: a `max_part` of the loop module shifts them. */
-function probeDevice(number: number, medium: OpenMedium): void {
-  const sound = statSync(devicePath(number)).rdev === deviceIdOf(number) && openIfOnAndClose(number, medium);
-  removeExtra(number, medium);
-  if (!sound) throw new Failure('not-supported', `${devicePath(number)} has another device number than expected.`);
-}
-
-function openIfOnAndClose(number: number, medium: OpenMedium): boolean {
-  const descriptor = openIfOn(number, medium);
-  if (descriptor !== null) closeSync(descriptor);
-  return descriptor !== null;
-}
-
-/** Really mounts something in the directory and removes it; throws why it cannot. */
-export function probeMount(directory: string): void {
-  const path = join(directory, `probe-${process.pid}`);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  try {
-    mount('fcr-probe', path, 'tmpfs', mountFlags.MS_NOSUID | mountFlags.MS_NODEV, 'size=4096');
-    unmountCompletely(path);
-  } finally {
-    removeMountPoint(path);
-  }
 }
