@@ -26,13 +26,12 @@ export const triggers = [
 export type Trigger = (typeof triggers)[number];
 
 /** A trigger that does not come is not waited for. */
-const triggerTimeoutMs = 3_000;
+const triggerTimeoutMs = 2_000;
 
 /** Waits for the trigger's event, some occurrences of it, and a moment of chance. */
 export async function untilTrigger(service: Service, trigger: Trigger, random: Random): Promise<void> {
-  await sleep(random.below(400));
   const occurrences = 1 + random.below(4);
-  if (trigger === 'at random') await sleep(random.below(900));
+  if (trigger === 'at random') await sleep(random.below(600));
   else if (trigger === 'mkfs') await untilSeen(() => hasMkfs(service.pid));
   else if (trigger === 'loop device') await untilLoopsChange(service, occurrences);
   else await untilChanged(placeOf(service, trigger), occurrences);

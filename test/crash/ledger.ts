@@ -119,6 +119,7 @@ export class Ledger {
     this.acknowledged += 1;
     request.answer = answer;
     request.outcomes = outcomesOf(request, answer);
+    this.#checkAtomic(request);
     if (answer.status === 202) request.accepted = acceptedOf(answer.body);
     const batch = textOf(answer.body, 'id');
     if (batch.startsWith('bat_') && answer.status === 200) this.batches.push({ id: batch, body: answer.body });
@@ -141,6 +142,7 @@ export class Ledger {
   resolve(request: Request, outcomes: readonly Outcome[]): void {
     this.#note({ resolved: request.id, outcomes });
     request.outcomes = outcomes;
+    this.#checkAtomic(request);
   }
 
   /** The group has ended as far as it ever will before a restart. */
@@ -177,6 +179,12 @@ export class Ledger {
     this.#open.delete(resource);
     this.#states.set(resource, [state]);
     if (ownerOf(before) !== ownerOf(state) || state === null) this.#forgetFilesOfOthers(resource, ownerOf(state));
+  }
+
+  #checkAtomic({ id, atomic, outcomes }: Request): void {
+    const succeeded = outcomes.filter((outcome) => outcome === 'done' || outcome === 'existing').length;
+    if (!atomic || outcomes.includes(null) || succeeded === 0 || succeeded === outcomes.length) return;
+    this.complain('batch-in-part', `request ${id} is all-or-nothing and was answered ${outcomes.join(' ')}`);
   }
 
   #advance(resource: string, before: readonly ResourceState[], requests: readonly Request[]): void {

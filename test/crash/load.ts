@@ -252,10 +252,17 @@ class Worker {
     return { ...wish, call, key };
   }
 
+  /** Some do not wait for the outcome: they are answered once the operation is durable. */
+  #hurried(wish: NewRequest): NewRequest {
+    if (wish.to === 'agent' || !this.#random.chance(0.15)) return wish;
+    const headers = { ...wish.call.headers, prefer: 'respond-async' };
+    return { ...wish, call: { ...wish.call, headers } };
+  }
+
   /** Sends them together, and waits until each has its outcome or will never have one. */
   async group(wishes: readonly (NewRequest | null)[]): Promise<void> {
     const { ledger } = this.#options;
-    const requests = wishes.filter((wish) => wish !== null).map((wish) => ledger.begin(wish));
+    const requests = wishes.filter((wish) => wish !== null).map((wish) => ledger.begin(this.#hurried(wish)));
     await Promise.all(requests.map((request) => this.#carryOut(request)));
     ledger.settle(requests);
     for (const request of requests) this.#checkAtOnce(request);

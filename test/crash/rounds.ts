@@ -57,10 +57,14 @@ export interface RoundsReport {
   readonly logTail: string;
 }
 
+const answersBeforeTrigger = 60;
+const busyTimeoutMs = 4_000;
 const volumeBytes = 16 * 1024 * 1024;
 
 export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
   const service = new Service(options);
+  const interrupted = () => void service.takeDown().then(() => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
   try {
     const rounds = new Rounds(options, service);
     await rounds.prepare();
@@ -71,6 +75,7 @@ export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
     }
     return rounds.report();
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, interrupted);
     await service.takeDown();
   }
 }
@@ -112,6 +117,7 @@ export class Rounds {
     const trigger = this.#random.pick(triggers);
     this.#rounds = round;
     this.load.start();
+    await this.#untilBusy(this.#random.below(answersBeforeTrigger));
     await untilTrigger(this.#service, trigger, this.#random);
     const phases = await this.#kill();
     await this.load.stop();
@@ -139,6 +145,13 @@ export class Rounds {
     };
   }
 
+  /** A slow machine gets its load too. */
+  async #untilBusy(answers: number): Promise<void> {
+    const wanted = this.ledger.acknowledged + answers;
+    const deadline = performance.now() + busyTimeoutMs;
+    while (this.ledger.acknowledged < wanted && performance.now() < deadline) await sleep(5);
+  }
+
   async #kill(): Promise<string[]> {
     const answered = this.ledger.acknowledged + this.ledger.inDoubt;
     await this.#service.kill();
@@ -156,9 +169,7 @@ export class Rounds {
   async #recoverAndCheck(): Promise<readonly Complaint[]> {
     const findings = new Findings();
     try {
-      const t0 = performance.now();
       await this.#service.start();
-      process.stderr.write(`start ${Math.round(performance.now() - t0)}\n`);
       await this.#registerAwayHost();
       await this.check(findings);
     } catch (error) {
@@ -174,9 +185,7 @@ export class Rounds {
   async check(findings: Findings): Promise<void> {
     const service = this.#service;
     for (const wait of [untilSettled, untilReconciled, untilSettled]) {
-      const t0 = performance.now();
       const rest = await wait(service);
-      process.stderr.write(`${wait.name} ${Math.round(performance.now() - t0)}\n`);
       findings.expect(rest === null, 'not-settled', () => rest ?? '');
     }
     const store = readStore(service.storeFile);

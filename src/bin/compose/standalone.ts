@@ -30,6 +30,15 @@ export interface Standalone {
   close(): Promise<void>;
 }
 
+/** What a standalone stands on. Tests put something else in the place of one, to show that its failure would be seen. */
+export interface StandaloneParts {
+  readonly openStore: typeof openStore;
+  readonly openStorageNode: (config: Config) => Promise<StorageNode>;
+  readonly openHost: (config: Config) => Promise<Host>;
+}
+
+export const standaloneParts: StandaloneParts = { openStore, openStorageNode, openHost };
+
 /** What has been opened, closed in the opposite order, also when opening stopped halfway. */
 class Closers {
   readonly #closers: (() => Promise<unknown> | unknown)[] = [];
@@ -48,10 +57,11 @@ export async function startStandalone(
   config: Config,
   log: Logger,
   onFatal: (message: string) => void,
+  parts = standaloneParts,
 ): Promise<Standalone> {
   const closers = new Closers();
   try {
-    return await open(config, log, onFatal, closers);
+    return await open(config, log, onFatal, { ...parts, closers });
   } catch (error) {
     await closers.close();
     throw error;
@@ -62,14 +72,14 @@ async function open(
   config: Config,
   log: Logger,
   onFatal: (message: string) => void,
-  closers: Closers,
+  { closers, ...parts }: StandaloneParts & { readonly closers: Closers },
 ): Promise<Standalone> {
   const lock = await lockDirectory(config.dataDir);
   closers.add(() => lock.release());
   await makeDirectoryDurably(dirname(config.controllerSocket));
-  const store = await openStore(config, onFatal);
+  const store = await parts.openStore(config, onFatal);
   closers.add(() => store.close());
-  const node = await openStorageNode(config);
+  const node = await parts.openStorageNode(config);
   closers.add(() => node.close());
   const metrics = metricsOf(store);
   closers.add(() => metrics.close());
@@ -83,7 +93,7 @@ async function open(
   const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, alone });
   closers.add(() => controlPlane.close());
   const listening = await serve(config, controlPlane, metrics, log, closers);
-  const host = await openHost(config);
+  const host = await parts.openHost(config);
   closers.add(() => host.close());
   const agent = await embedAgent(config, host, log, closers);
   return { listening, host, store, node, controlPlane, agent, close: () => closers.close() };

@@ -1,0 +1,182 @@
+/**
+ * Bugs that are planted around the product's own code, by putting something else in the place of one of its ports. Each
+ * says what the checker has to complain about: a checker that does not is worth nothing.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FileBackend } from '../../../src/backends/file/file-backend.ts';
+import type { StandaloneParts } from '../../../src/bin/compose/standalone.ts';
+import { volumesDirectory } from '../../../src/bin/compose/storage-node.ts';
+import type { Config } from '../../../src/config/config.ts';
+import { LocalExporter } from '../../../src/fabric/local/local-exporter.ts';
+import type { DeviceProof, DeviceTarget, Host } from '../../../src/host/host.ts';
+import { InProcessStorageNode } from '../../../src/storage-node/in-process/in-process-storage-node.ts';
+import type { StorageNode, WipeRequest } from '../../../src/storage-node/storage-node.ts';
+import type { NewBatch, Store } from '../../../src/store/store.ts';
+import { standingIn } from './standing-in.ts';
+
+export interface PlantedBug {
+  readonly about: string;
+  /** Codes of complaints, one of which must come. */
+  readonly expected: readonly string[];
+  plant(real: StandaloneParts): StandaloneParts;
+}
+
+function inStore(change: (store: Store) => Partial<Store>) {
+  return (real: StandaloneParts): StandaloneParts => ({
+    ...real,
+    openStore: async (...args) => {
+      const store = await real.openStore(...args);
+      return standingIn(store, change(store));
+    },
+  });
+}
+
+function inNode(change: (node: StorageNode, config: Config) => Partial<StorageNode>) {
+  return (real: StandaloneParts): StandaloneParts => ({
+    ...real,
+    openStorageNode: async (config) => {
+      const node = await real.openStorageNode(config);
+      return standingIn(node, change(node, config));
+    },
+  });
+}
+
+function inHost(change: (host: Host) => Partial<Host>) {
+  return (real: StandaloneParts): StandaloneParts => ({
+    ...real,
+    openHost: async (config) => {
+      const host = await real.openHost(config);
+      return standingIn(host, change(host));
+    },
+  });
+}
+
+function goneProof({ volumeId, mediaGeneration }: DeviceTarget): DeviceProof {
+  return { kind: 'gone', method: 'planted', device: null, volumeId, mediaGeneration };
+}
+
+const batchesChanged = (change: (batch: NewBatch) => NewBatch) =>
+  inStore((store) => ({ batchAccept: (batches) => store.batchAccept(batches.map(change)) }));
+
+const lateMs = 60;
+
+/** Wiped and reported so, but the old owner's bytes are on the new medium. */
+function unwiped(node: StorageNode, config: Config): Partial<StorageNode> {
+  const pathOf = (volumeId: string, generation: number) =>
+    join(volumesDirectory(config), `${volumeId}.${generation}.img`);
+  return {
+    wipe: async (requests) => {
+      const bytes = requests.map(({ volumeId, oldMediaGeneration }) =>
+        readOrNull(pathOf(volumeId, oldMediaGeneration)),
+      );
+      const results = await node.wipe(requests);
+      for (const [index, { volumeId, newMediaGeneration }] of requests.entries()) {
+        const old = bytes[index] ?? null;
+        if (results[index]?.ok === true && old !== null) writeFileSync(pathOf(volumeId, newMediaGeneration), old);
+      }
+      return results;
+    },
+  };
+}
+
+function readOrNull(path: string): Buffer | null {
+  try {
+    return readFileSync(path);
+  } catch {
+    return null;
+  }
+}
+
+/** The wipe before the last one lands once more, past the fence. */
+async function openUnfencedNode(config: Config): Promise<StorageNode> {
+  const { name, allocation, reservePercent } = config.storageNode;
+  const backend = await FileBackend.open({ directory: volumesDirectory(config), allocation, reservePercent });
+  const earlier = new Map<string, WipeRequest>();
+  const late = standingIn(backend, {
+    wipe: async (request: WipeRequest) => {
+      const before = earlier.get(request.volumeId);
+      earlier.set(request.volumeId, request);
+      const result = await backend.wipe(request);
+      if (before !== undefined) setTimeout(() => void backend.wipe(before), lateMs);
+      return result;
+    },
+  });
+  const exporter = await LocalExporter.open({ dataDirectory: config.dataDir });
+  return InProcessStorageNode.open({ name, dataDirectory: config.dataDir, backends: [late], exporter });
+}
+
+function formattingAgain(host: Host): Partial<Host> {
+  const formatted = new Set<string>();
+  return {
+    attach: async (target) => {
+      const device = await host.attach(target);
+      const key = `${target.volumeId} ${target.epoch}`;
+      if (!formatted.has(key)) await host.format(device, target, 'ext4').catch(() => undefined);
+      formatted.add(key);
+      return device;
+    },
+  };
+}
+
+export const plantedBugs = {
+  'wipe-skipped': {
+    about: 'a wipe that is reported and did not happen',
+    expected: ['foreign-bytes'],
+    plant: inNode(unwiped),
+  },
+  'acknowledged-before-commit': {
+    about: 'an operation that is acknowledged before the journal has it',
+    expected: ['acknowledged-lost'],
+    plant: inStore((store) => ({
+      batchAccept: async (batches) => {
+        void sleep(10 * lateMs).then(() => store.batchAccept(batches));
+        return batches.map(({ id }) => ({ accepted: true as const, batch: id, replay: false }));
+      },
+    })),
+  },
+  'gone-without-clearing': {
+    about: 'a host that says "gone" and leaves the loop device',
+    expected: ['device-left-after-detach', 'loop-devices-differ'],
+    plant: inHost(() => ({ detach: async (target) => goneProof(target) })),
+  },
+  'lun-free-before-gone': {
+    about: 'a volume and its LUN that are free a moment before the device is gone',
+    expected: ['device-left-after-detach'],
+    plant: inHost((host) => ({
+      detach: async (target) => {
+        void sleep(10 * lateMs).then(() => host.detach(target).catch(() => undefined));
+        return goneProof(target);
+      },
+    })),
+  },
+  'late-wipe-accepted': {
+    about: 'a delayed wipe of an earlier owner that lands on the present one',
+    expected: ['files-differ', 'fsynced-lost', 'medium-unreadable'],
+    plant: (real) => ({ ...real, openStorageNode: openUnfencedNode }),
+  },
+  'formatted-again': {
+    about: 'a filesystem that is made anew at every attachment',
+    expected: ['fsynced-lost'],
+    plant: inHost(formattingAgain),
+  },
+  'unexport-skipped': {
+    about: 'an unexport that is reported and did not happen',
+    expected: ['exports-differ'],
+    plant: inNode(() => ({ unexport: async (requests) => requests.map(() => ({ ok: true as const, value: null })) })),
+  },
+  'keys-forgotten': {
+    about: 'idempotency keys that the journal does not keep',
+    expected: ['replay-differs'],
+    plant: batchesChanged((batch) => ({ ...batch, idempotency: null })),
+  },
+  'atomicity-forgotten': {
+    about: 'all-or-nothing batches that are carried out operation by operation',
+    expected: ['batch-in-part', 'request-in-part'],
+    plant: batchesChanged((batch) => ({ ...batch, atomicity: 'per-operation' })),
+  },
+} as const satisfies Readonly<Record<string, PlantedBug>>;
+
+export type PlantedBugName = keyof typeof plantedBugs;
+export const plantedBugNames = Object.keys(plantedBugs) as readonly PlantedBugName[];
