@@ -103,12 +103,18 @@ export class OperationWorker {
     try {
       const began = performance.now();
       const outcomes = await carryOut(effects, this.#options.nodes, (unknown, error) => {
-        this.#options.log.warn({ err: error, effects: unknown.length }, 'effects with an unknown outcome; they will be issued again');
+        this.#options.log.warn(
+          { err: error, effects: unknown.length },
+          'effects with an unknown outcome; they will be issued again',
+        );
       });
       this.#options.observe.phase('effects', performance.now() - began);
       if (outcomes.length > 0) await this.#settle.add(outcomes);
     } catch (error) {
-      this.#options.log.error({ err: error }, 'outcomes of effects could not be committed; the effects will be issued again');
+      this.#options.log.error(
+        { err: error },
+        'outcomes of effects could not be committed; the effects will be issued again',
+      );
     } finally {
       this.#inFlight -= effects.length;
     }
