@@ -52,7 +52,7 @@ for (const line of [
 test('a hazard that is named by its number is one of docs/HAZARDS.md', (t) => {
   const numbers = new Set([...readText('docs/HAZARDS.md').matchAll(/^## (\d+)\. /gm)].map((match) => match[1]));
   const named = filesUnder('src', 'native-bindings', 'migrations', 'test', 'bench').flatMap((file) =>
-    [...file.lines.join('\n').matchAll(/\bHAZARDS? (\d+)(?: and (\d+))?/g)].flatMap(([, first, second]) =>
+    [...file.lines.join('\n').matchAll(/\bhazards? (\d+)(?: and (\d+))?/gi)].flatMap(([, first, second]) =>
       [first, second].flatMap((number) => (number === undefined ? [] : [{ path: file.path, number }])),
     ),
   );
