@@ -49,7 +49,7 @@ const variants: Readonly<Record<string, Partial<FileBackendOptions>>> = {
 };
 
 for (const [variant, options] of Object.entries(variants)) {
-  test(`${variant}: a medium is located once it is complete, and has its filesystem`, async (t) => {
+  test.serial(`${variant}: a medium is located once it is complete, and has its filesystem`, async (t) => {
     const { directory, backend } = await openBackend(t, options);
     const volumeId = newId('vol');
     t.is(await backend.locate(volumeId, 1), null);
@@ -60,7 +60,7 @@ for (const [variant, options] of Object.entries(variants)) {
     t.deepEqual(await filesIn(directory), [`${volumeId}.1.img`]);
   });
 
-  test(`${variant}: a filesystem on a medium passes its own check`, async (t) => {
+  test.serial(`${variant}: a filesystem on a medium passes its own check`, async (t) => {
     const { directory, backend } = await openBackend(t, options);
     const volumeId = newId('vol');
     await backend.provision(request(volumeId));
@@ -68,7 +68,7 @@ for (const [variant, options] of Object.entries(variants)) {
     await t.notThrowsAsync(runCommand(['e2fsck', '-f', '-n', path], { deadlineMs: 30_000 }));
   });
 
-  test(`${variant}: a wipe destroys the bytes in the old file before that is removed`, async (t) => {
+  test.serial(`${variant}: a wipe destroys the bytes in the old file before that is removed`, async (t) => {
     const { directory, backend } = await openBackend(t, options);
     const volumeId = newId('vol');
     await backend.provision(request(volumeId));
@@ -90,7 +90,7 @@ for (const [variant, options] of Object.entries(variants)) {
   });
 }
 
-test('a preallocated medium has all of its blocks, a sparse one next to none', async (t) => {
+test.serial('a preallocated medium has all of its blocks, a sparse one next to none', async (t) => {
   const [full, sparse] = [await openBackend(t, { allocation: 'full' }), await openBackend(t)];
   const volumeId = newId('vol');
   await full.backend.provision(request(volumeId));
@@ -101,7 +101,7 @@ test('a preallocated medium has all of its blocks, a sparse one next to none', a
   t.true((sparseMedium?.allocatedBytes ?? sizeBytes) < sizeBytes / 4);
 });
 
-test('an XFS medium has its filesystem', async (t) => {
+test.serial('an XFS medium has its filesystem', async (t) => {
   const { directory, backend } = await openBackend(t);
   const volumeId = newId('vol');
   const xfs = { ...request(volumeId), filesystem: 'xfs', sizeBytes: 320 * 1024 * 1024 } as const;
@@ -110,14 +110,14 @@ test('an XFS medium has its filesystem', async (t) => {
   t.true((await stat(join(directory, `${volumeId}.1.img`))).isFile());
 });
 
-test('without mkfs the medium is usable and said to be unformatted', async (t) => {
+test.serial('without mkfs the medium is usable and said to be unformatted', async (t) => {
   const { backend } = await openBackend(t, { runCommand: failingCommand('absent') });
   const volumeId = newId('vol');
   t.deepEqual(await backend.provision(request(volumeId)), { ok: true, value: { formatted: false } });
   t.deepEqual(await backend.provision(request(volumeId)), { ok: true, value: { formatted: false } });
 });
 
-test('an mkfs without the newest option formats all the same', async (t) => {
+test.serial('an mkfs without the newest option formats all the same', async (t) => {
   const older: RunCommand = async (argv, options) => {
     if (!argv.some((each) => each.includes('assume_storage_prezeroed'))) return await runCommand(argv, options);
     return await failingCommand('exit', 'Bad option(s) specified: assume_storage_prezeroed')(argv, options);
@@ -130,7 +130,7 @@ for (const [reason, code] of [
   ['exit', 'device-error'],
   ['overran', 'deadline-exceeded'],
 ] as const) {
-  test(`an mkfs that ends with ${reason} is ${code}, and leaves nothing behind`, async (t) => {
+  test.serial(`an mkfs that ends with ${reason} is ${code}, and leaves nothing behind`, async (t) => {
     const { directory, backend } = await openBackend(t, { runCommand: failingCommand(reason) });
     const result = await backend.provision(request(newId('vol')));
     t.like(result, { ok: false, problem: { code } });
@@ -139,7 +139,7 @@ for (const [reason, code] of [
   });
 }
 
-test('what a crash left under a temporary name is removed by the next inventory', async (t) => {
+test.serial('what a crash left under a temporary name is removed by the next inventory', async (t) => {
   const directory = await scratchDirectory(t);
   await writeFile(join(directory, `.new-${newId('vol')}.1.img`), 'half a medium');
   const { backend } = await openBackend(t, { directory });
@@ -147,7 +147,7 @@ test('what a crash left under a temporary name is removed by the next inventory'
   t.deepEqual(await filesIn(directory), []);
 });
 
-test('files that are no media are neither shown nor touched', async (t) => {
+test.serial('files that are no media are neither shown nor touched', async (t) => {
   const directory = await scratchDirectory(t);
   await writeFile(join(directory, 'notes.txt'), 'somebody else’s');
   const { backend } = await openBackend(t, { directory });
@@ -155,22 +155,29 @@ test('files that are no media are neither shown nor touched', async (t) => {
   t.deepEqual(await filesIn(directory), ['notes.txt']);
 });
 
-test('an unreadable directory is an error, not an empty inventory', async (t) => {
+test.serial('an unreadable directory is an error, not an empty inventory', async (t) => {
   const { directory, backend } = await openBackend(t);
   const { rm } = await import('node:fs/promises');
   await rm(directory, { recursive: true });
   await t.throwsAsync(backend.inventory());
 });
 
-test('provisioning that would eat the reserve is out of space', async (t) => {
-  const { directory, backend } = await openBackend(t, { reservePercent: 100 });
-  t.is((await backend.space()).availableBytes, 0);
-  const full = await openBackend(t, { directory, reservePercent: 100, allocation: 'full' });
-  t.like(await full.backend.provision(request(newId('vol'))), { ok: false, problem: { code: 'out-of-space' } });
-  t.deepEqual(await filesIn(directory), []);
+test.serial('provisioning that would eat the reserve is out of space, a wipe goes on', async (t) => {
+  const { directory, backend } = await openBackend(t);
+  const volumeId = newId('vol');
+  await backend.provision(request(volumeId));
+  for (const allocation of ['sparse', 'full'] as const) {
+    const reserved = await openBackend(t, { directory, allocation, reservePercent: 100 });
+    t.is((await reserved.backend.space()).availableBytes, 0);
+    const result = await reserved.backend.provision(request(newId('vol')));
+    t.like(result, { ok: false, problem: { code: 'out-of-space' } });
+  }
+  t.deepEqual(await filesIn(directory), [`${volumeId}.1.img`]);
+  const { backend: last } = await openBackend(t, { directory, reservePercent: 100 });
+  t.like(await last.wipe(wipeRequest(volumeId)), { ok: true });
 });
 
-test('a volume id that is no id never becomes a path', async (t) => {
+test.serial('a volume id that is no id never becomes a path', async (t) => {
   const { backend } = await openBackend(t);
   for (const volumeId of ['../escape', 'a/b', '', '.']) {
     t.like(await backend.provision(request(volumeId)), { ok: false, problem: { code: 'invalid-request' } });

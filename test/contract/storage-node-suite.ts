@@ -87,7 +87,7 @@ async function nowAndAfterRestart(under: NodeUnderTest, check: (node: StorageNod
 
 export function storageNodeSuite(adapter: string, open: (t: ExecutionContext) => Promise<NodeUnderTest>): void {
   const statement = (text: string, run: (t: ExecutionContext, under: NodeUnderTest) => Promise<void>) =>
-    test(`${adapter}: ${text}`, async (t) => run(t, await open(t)));
+    test.serial(`${adapter}: ${text}`, async (t) => run(t, await open(t)));
 
   statement('a provisioned medium is there, formatted, and a repeat changes nothing', async (t, { node }) => {
     const volume = new VolumeRequests(node);

@@ -25,7 +25,7 @@ function linkPath(dataDirectory: string, request: ReturnType<typeof exportReques
   return join(dataDirectory, 'exports', `${path?.targetWwpn}`, initiatorWwpn, `${path?.lun}`);
 }
 
-test('a path is a link to the medium, named after target, initiator and LUN', async (t) => {
+test.serial('a path is a link to the medium, named after target, initiator and LUN', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const exporter = await openExporter(t, dataDirectory);
   const request = exportRequest(exporter, 3);
@@ -35,7 +35,7 @@ test('a path is a link to the medium, named after target, initiator and LUN', as
   t.deepEqual(await readdir(dirname(linkPath(dataDirectory, request))), []);
 });
 
-test('links that a power cut took or brought back agree with the log after opening', async (t) => {
+test.serial('links that a power cut took or brought back agree with the log after opening', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const before = await openExporter(t, dataDirectory);
   const [kept, gone] = [exportRequest(before, 1), exportRequest(before, 2)];
@@ -54,7 +54,7 @@ test('links that a power cut took or brought back agree with the log after openi
   );
 });
 
-test('somebody else’s link in the place of a path is an error, and stays', async (t) => {
+test.serial('somebody else’s link in the place of a path is an error, and stays', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const exporter = await openExporter(t, dataDirectory);
   const request = exportRequest(exporter, 5);
@@ -68,7 +68,7 @@ test('somebody else’s link in the place of a path is an error, and stays', asy
   t.deepEqual(await exporter.export(request, '/volumes/a.1.img'), { ok: true, value: null });
 });
 
-test('a partly refused export leaves none of its paths', async (t) => {
+test.serial('a partly refused export leaves none of its paths', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const exporter = await openExporter(t, dataDirectory);
   const blocked = exportRequest(exporter, 6);
@@ -79,7 +79,7 @@ test('a partly refused export leaves none of its paths', async (t) => {
   t.deepEqual(await readdir(dirname(linkPath(dataDirectory, blocked))), ['6']);
 });
 
-test('an attachment’s own outdated link is replaced when its medium has moved', async (t) => {
+test.serial('an attachment’s own outdated link is replaced when its medium has moved', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const exporter = await openExporter(t, dataDirectory);
   const request = exportRequest(exporter, 8);
@@ -88,7 +88,7 @@ test('an attachment’s own outdated link is replaced when its medium has moved'
   t.is(await readlink(linkPath(dataDirectory, request)), '/volumes/a.2.img');
 });
 
-test('of two exports that claim one LUN at the same time only one gets it', async (t) => {
+test.serial('of two exports that claim one LUN at the same time only one gets it', async (t) => {
   const exporter = await openExporter(t, await scratchDirectory(t));
   const claims = [exportRequest(exporter, 9), exportRequest(exporter, 9)];
   const results = await Promise.all(claims.map((claim, at) => exporter.export(claim, `/volumes/${at}.1.img`)));
@@ -96,7 +96,7 @@ test('of two exports that claim one LUN at the same time only one gets it', asyn
   t.is((await exporter.inventory()).length, 1);
 });
 
-test('a path that is none never becomes a file name', async (t) => {
+test.serial('a path that is none never becomes a file name', async (t) => {
   const exporter = await openExporter(t, await scratchDirectory(t));
   const request = exportRequest(exporter, 1);
   for (const path of [
@@ -108,7 +108,7 @@ test('a path that is none never becomes a file name', async (t) => {
   }
 });
 
-test('links without the log that tells whose they are keep the exporter from opening', async (t) => {
+test.serial('links without the log that tells whose they are keep the exporter from opening', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const before = await openExporter(t, dataDirectory);
   await before.export(exportRequest(before, 1), '/volumes/a.1.img');
@@ -117,7 +117,7 @@ test('links without the log that tells whose they are keep the exporter from ope
   t.like(await t.throwsAsync(LocalExporter.open({ dataDirectory, seed: 'test' })), { code: 'data-damaged' });
 });
 
-test('the target port is NAA 2 and stays the same when the machine-id changes', async (t) => {
+test.serial('the target port is NAA 2 and stays the same when the machine-id changes', async (t) => {
   const dataDirectory = await scratchDirectory(t);
   const machineIdPath = join(dataDirectory, 'machine-id');
   const ports: (string | undefined)[] = [];

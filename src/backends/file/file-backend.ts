@@ -122,7 +122,9 @@ export class FileBackend implements Backend {
   provision(request: ProvisionRequest): Promise<EffectResult<ProvisionAnswer>> {
     return this.#act(request.volumeId, async (lock) => {
       checkMediumName(request);
-      const formatted = await this.#ensureMedium(request, lock);
+      const formatted = this.#index.has(request)
+        ? await this.#verifyMedium(request, lock)
+        : await this.#reserve.admit(this.#neededBytes(request), () => this.#makeMedium(request, lock));
       const { volumeId, mediaGeneration } = request;
       const outdated = this.#index.mediaOf(volumeId).filter((each) => each.mediaGeneration < mediaGeneration);
       if (outdated.length === 0) return { formatted };
@@ -143,7 +145,9 @@ export class FileBackend implements Backend {
       const outdated = this.#index.mediaOf(volumeId).filter((each) => each.mediaGeneration !== newMediaGeneration);
       const provedBefore = this.#index.has(medium) ? request.sizeBytes : 0;
       const verifiedBytes = await this.#erase(outdated, lock);
-      const formatted = await this.#ensureMedium(medium, lock);
+      const formatted = this.#index.has(medium)
+        ? await this.#verifyMedium(medium, lock)
+        : await this.#makeMedium(medium, lock);
       await this.#removeNames(outdated);
       const proof: WipeProof = {
         method: this.#eraser.method,
@@ -218,9 +222,8 @@ export class FileBackend implements Backend {
   }
 
   /** Answers whether it has a filesystem. A medium that has its name is complete and is left as it is. */
-  async #ensureMedium(medium: NewMedium, lock: VolumeLock): Promise<boolean> {
+  async #verifyMedium(medium: NewMedium, lock: VolumeLock): Promise<boolean> {
     const path = this.#pathOf(medium);
-    if (!this.#index.has(medium)) return await this.#makeMedium(medium, lock);
     const sizeBytes = await this.#threads.call('fileSize', [path], lock);
     if (sizeBytes !== medium.sizeBytes) {
       throw new Failure('identity-mismatch', `${path} has ${sizeBytes} bytes, not ${medium.sizeBytes}.`);
@@ -228,17 +231,20 @@ export class FileBackend implements Backend {
     return await this.#threads.call('hasFilesystem', [path], lock);
   }
 
+  /** What has to be free beyond the reserve. A wipe needs no admission: it takes what it has just freed. */
+  #neededBytes({ sizeBytes }: NewMedium): number {
+    return this.#options.allocation === 'full' ? sizeBytes : Math.min(sizeBytes, limits.mediumSparseBytes);
+  }
+
+  /** Answers whether it was formatted. */
   async #makeMedium(medium: NewMedium, lock: VolumeLock): Promise<boolean> {
-    const isFull = this.#options.allocation === 'full';
-    return await this.#reserve.admit(isFull ? medium.sizeBytes : 0, async () => {
-      const temporary = join(this.#options.directory, temporaryFileName(medium));
-      try {
-        return await this.#makeUnder(temporary, medium, lock);
-      } catch (error) {
-        await this.#discard(temporary, medium);
-        throw error;
-      }
-    });
+    const temporary = join(this.#options.directory, temporaryFileName(medium));
+    try {
+      return await this.#makeUnder(temporary, medium, lock);
+    } catch (error) {
+      await this.#discard(temporary, medium);
+      throw error;
+    }
   }
 
   async #makeUnder(temporary: string, medium: NewMedium, lock: VolumeLock): Promise<boolean> {
