@@ -173,7 +173,7 @@ export interface MaintenanceStore {
   poolTrim(): Promise<number>;
   poolBlock(pool: string, reason: string | null): Promise<void>;
 
-  /** Everything the node should hold, for the export reconciler; read AFTER the node's inventory. */
+  /** What the node should hold of what it showed, and export; read AFTER the node's inventory. */
   nodeIntent(storageNode: string, about: NodeInventoryKeys): Promise<NodeIntent>;
   /** Marks hosts that have been silent as offline. Answers their names. */
   hostsExpire(silentMs: number): Promise<readonly string[]>;
@@ -204,7 +204,7 @@ export interface NodeInventoryKeys {
   readonly attachmentIds: readonly string[];
 }
 
-/** What the store says of the given keys, and the volumes and attachments that the node should have but did not show. */
+/** What the store says of the given volumes, and all attachments that the node should show. */
 export interface NodeIntent {
   readonly volumes: readonly {
     readonly id: string;

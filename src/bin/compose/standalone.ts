@@ -7,6 +7,7 @@ import type { Host } from '../../host/host.ts';
 import { ControllerClient } from '../../http/client.ts';
 import { type Listening, listen } from '../../http/listeners.ts';
 import { buildServer } from '../../http/server.ts';
+import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../system/clock.ts';
@@ -81,9 +82,9 @@ async function open(
   closers.add(() => store.close());
   const node = await parts.openStorageNode(config);
   closers.add(() => node.close());
-  const metrics = metricsOf(store);
+  const metrics = metricsOf(store, () => queue);
   closers.add(() => metrics.close());
-  const queue = openQueue(config, () => metrics, log);
+  const queue: Queue = openQueue(config, () => metrics, log);
   closers.add(() => queue.close());
   await registerStorageNode(store, node);
   await prepareFirstStart(config, store, node.name);
@@ -99,10 +100,10 @@ async function open(
   return { listening, host, store, node, controlPlane, agent, close: () => closers.close() };
 }
 
-function metricsOf(store: Store): Metrics {
+function metricsOf(store: Store, queue: () => Queue): Metrics {
   return new Metrics({
     clock: systemClock,
-    sources: { counters: () => store.counters(), backlog: () => store.backlog(), queueDepth: async () => null },
+    sources: { counters: () => store.counters(), backlog: () => store.backlog(), queueDepth: () => queue().depth() },
   });
 }
 

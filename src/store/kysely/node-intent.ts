@@ -30,7 +30,7 @@ function volumesOf(database: Database, storageNode: string, ids: readonly string
   return database.read(async (db) => {
     const { rows } = await sql<NodeIntent['volumes'][number]>`
       SELECT id, state, generation, media_generation AS "mediaGeneration" FROM volumes
-      WHERE storage_node = ${storageNode} AND (state IN ('free', 'allocated') OR id IN ${database.engine.texts(ids)})
+      WHERE storage_node = ${storageNode} AND id IN ${database.engine.texts(ids)}
       ORDER BY id`.execute(db);
     return rows;
   });
