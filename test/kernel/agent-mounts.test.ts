@@ -47,7 +47,7 @@ test('a volume is mounted, written, unmounted, given back, and its next owner fi
   await comesTo(t, machine, StandaloneMachine.ofMounted(3));
 });
 
-test('hazard 10: mounts outlive a kill of everything, are known afterwards, and are the same devices', async (t) => {
+test('HAZARDS 10: mounts outlive a kill of everything, are known afterwards, and are the same devices', async (t) => {
   const machine = await StandaloneMachine.start(t);
   await machine.controller.volumeCreate({ name: 'data' });
   const mount = await machine.mount('data');
@@ -62,7 +62,7 @@ test('hazard 10: mounts outlive a kill of everything, are known afterwards, and 
   await comesTo(t, machine, StandaloneMachine.ofMounted(0));
 });
 
-test('hazard 3: a container that holds the filesystem keeps the volume detaching until it ends', async (t) => {
+test('HAZARDS 3: a container that holds the filesystem keeps the volume detaching until it ends', async (t) => {
   const machine = await StandaloneMachine.start(t);
   await machine.controller.volumeCreate({ name: 'data' });
   const { id, path } = await machine.mount('data');

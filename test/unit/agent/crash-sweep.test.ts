@@ -31,7 +31,7 @@ const sweeps: readonly Swept[] = [
     answered: ['data'],
   },
   {
-    name: 'a first mount with its format (hazard 11)',
+    name: 'a first mount with its format (HAZARDS 11)',
     prepare: async (world) => world.addVolume('data', { formatted: false }),
     act: (agent) => agent.mount({ volume: 'data' }),
     unanswered: [[], ['data']],
@@ -55,7 +55,7 @@ const sweeps: readonly Swept[] = [
     answered: [],
   },
   {
-    name: 'a reconcile after a reboot (hazard 19)',
+    name: 'a reconcile after a reboot (HAZARDS 19)',
     prepare: async (world) => {
       for (const name of ['a', 'b']) world.addVolume(name);
       await mounted(world, 'a', 'b');

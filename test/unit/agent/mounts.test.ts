@@ -79,7 +79,7 @@ test('many volumes are mounted and unmounted at once', async (t) => {
   t.deepEqual(world.state(agent), world.complete());
 });
 
-test('hazard 11: an unformatted volume is formatted, recorded as such, and only then mounted', async (t) => {
+test('HAZARDS 11: an unformatted volume is formatted, recorded as such, and only then mounted', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('raw', { formatted: false });
   const agent = await world.start();
@@ -96,7 +96,7 @@ test('hazard 11: an unformatted volume is formatted, recorded as such, and only 
   t.deepEqual(world.state(agent), world.complete('raw'));
 });
 
-test('hazard 11: a formatted volume is never formatted', async (t) => {
+test('HAZARDS 11: a formatted volume is never formatted', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   const agent = await world.start();
@@ -163,7 +163,7 @@ test('a busy path fails the unmount, and the mount stays as it was', async (t) =
   t.deepEqual(world.state(agent), world.complete('data'));
 });
 
-test('hazard 3: a device held by another mount namespace stays detaching, is told, and is never reported gone', async (t) => {
+test('HAZARDS 3: a device held by another mount namespace stays detaching, is told, and is never reported gone', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   const agent = await world.start();
@@ -294,7 +294,7 @@ test('a mount that fails after it took effect is undone alone, and the volume st
   t.deepEqual(world.state(agent), world.complete('data'));
 });
 
-test('hazard 10: a host that has served a newer epoch reports nothing for the older one', async (t) => {
+test('HAZARDS 10: a host that has served a newer epoch reports nothing for the older one', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   const agent = await world.start();

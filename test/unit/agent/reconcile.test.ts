@@ -15,7 +15,7 @@ test('a host in order is left alone', async (t) => {
   t.deepEqual(calls, ['discoverPorts', 'inventory']);
 });
 
-test('hazard 9: reality is read after the sequence was taken and before the intent', async (t) => {
+test('HAZARDS 9: reality is read after the sequence was taken and before the intent', async (t) => {
   const world = await AgentWorld.make(t);
   const order: string[] = [];
   const { controller, host } = world;
@@ -36,7 +36,7 @@ test('hazard 9: reality is read after the sequence was taken and before the inte
   t.deepEqual(order, ['inventoryBegin', 'inventory', 'attachmentList']);
 });
 
-test('hazard 9: mounts made while the reconciler reads are neither reported missing nor undone', async (t) => {
+test('HAZARDS 9: mounts made while the reconciler reads are neither reported missing nor undone', async (t) => {
   const world = await AgentWorld.make(t);
   const names = Array.from({ length: 20 }, (_, index) => `v${index}`);
   for (const name of names) world.addVolume(name);
@@ -61,7 +61,7 @@ test('an inventory that cannot be read reports nothing and removes nothing', asy
   t.deepEqual(world.state(agent), world.complete('data'));
 });
 
-test('hazard 19: after a reboot what is still wanted is mounted again', async (t) => {
+test('HAZARDS 19: after a reboot what is still wanted is mounted again', async (t) => {
   const world = await AgentWorld.make(t);
   for (const name of ['a', 'b']) world.addVolume(name);
   const before = await world.start();
@@ -79,7 +79,7 @@ test('hazard 19: after a reboot what is still wanted is mounted again', async (t
   t.is(world.controller.reports.at(-1)?.bootId, 'boot-2');
 });
 
-test('hazard 10: what the controller has taken back is not mounted again after a reboot', async (t) => {
+test('HAZARDS 10: what the controller has taken back is not mounted again after a reboot', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   const before = await world.start();
@@ -96,7 +96,7 @@ test('hazard 10: what the controller has taken back is not mounted again after a
   t.is(world.host.devices.length, 0);
 });
 
-test('hazard 10: a device whose epoch is over is cleaned, not remounted', async (t) => {
+test('HAZARDS 10: a device whose epoch is over is cleaned, not remounted', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   const agent = await world.start();
@@ -113,7 +113,7 @@ test('hazard 10: a device whose epoch is over is cleaned, not remounted', async 
   );
 });
 
-test('hazard 2: a controller whose store knows less than this host moves nothing', async (t) => {
+test('HAZARDS 2: a controller whose store knows less than this host moves nothing', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   const agent = await world.start();
@@ -125,7 +125,7 @@ test('hazard 2: a controller whose store knows less than this host moves nothing
   t.is(agent.mounts().length, 1);
 });
 
-test('hazard 12: a device without an attachment is removed', async (t) => {
+test('HAZARDS 12: a device without an attachment is removed', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   world.host.devices.push(
@@ -217,7 +217,7 @@ test('one volume that fails does not keep the others from being put right', asyn
   t.is(world.host.mounts.length, 2);
 });
 
-test('hazard 13: a host whose name another machine holds attaches nothing', async (t) => {
+test('HAZARDS 13: a host whose name another machine holds attaches nothing', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   world.controller.hostRegister = () => Promise.reject(new Failure('host-conflict', 'another machine is node1'));
