@@ -15,12 +15,12 @@ import {
   findDevices,
   isBackedByNone,
   isOnMedium,
+  isUnshared,
   type OpenMedium,
   openExclusively,
   openMedium,
   type Surroundings,
   scanLoops,
-  whileUnshared,
 } from './loop-device.ts';
 import { mountsEverywhere, ownMounts } from './mount-table.ts';
 import { removeMountPoint, unmountOne, unmountPath } from './mounts.ts';
@@ -72,7 +72,7 @@ function devicesOf(request: DetachRequest, file: OpenMedium | null): number[] {
     const found = findDevices(file, request.at, request.expected);
     if (found.length > 0) return found;
   }
-  if (file !== null && request.expected.length === 0 && whileUnshared(file, () => true) === true) return [];
+  if (file !== null && request.expected.length === 0 && isUnshared(file)) return [];
   return scanLoops(request.at)
     .filter((found) => sameMedium(found, request))
     .map((found) => found.number);

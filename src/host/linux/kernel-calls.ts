@@ -19,6 +19,7 @@ import {
   devicePath,
   findDevices,
   isOn,
+  isUnshared,
   type LoopFound,
   type OpenMedium,
   openExclusively,
@@ -26,7 +27,6 @@ import {
   openMedium,
   type Surroundings,
   scanLoops,
-  whileUnshared,
 } from './loop-device.ts';
 import { mountsEverywhere, type NamespaceMount } from './mount-table.ts';
 import { mountFilesystem, type ShownPath, showData, unmountPath } from './mounts.ts';
@@ -75,9 +75,8 @@ interface Chosen {
 }
 
 function deviceFor(medium: OpenMedium, request: AttachRequest): Chosen {
-  if (request.expected.length === 0) {
-    const number = whileUnshared(medium, () => createDevice(medium, request.readOnly));
-    if (number !== null) return { number, extrasRemoved: [] };
+  if (request.expected.length === 0 && isUnshared(medium)) {
+    return { number: createDevice(medium, request.readOnly), extrasRemoved: [] };
   }
   const found = findDevices(medium, request.at, request.expected);
   const suitable = found.filter((number) => isReadOnly(number) === request.readOnly);

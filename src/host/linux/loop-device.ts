@@ -126,14 +126,14 @@ function isBoundTo(number: number, medium: OpenMedium): boolean {
   return true;
 }
 
-/** Runs `work` while the lease keeps everybody else from opening the file, if nobody has it open; else answers null. */
-export function whileUnshared<T>(medium: OpenMedium, work: () => T): T | null {
-  if (!tryWriteLease(medium.descriptor)) return null;
-  try {
-    return work();
-  } finally {
-    releaseLease(medium.descriptor);
-  }
+/**
+ * Whether nobody else has the file open: no process, no loop device. The lease is given back at once. Were it held while
+ * a loop device is made, a crash would leave it with the device, and the next open(2) would wait for lease-break-time.
+ */
+export function isUnshared(medium: OpenMedium): boolean {
+  if (!tryWriteLease(medium.descriptor)) return false;
+  releaseLease(medium.descriptor);
+  return true;
 }
 
 /** Makes a device on the open medium and answers its number. */
@@ -208,7 +208,7 @@ export function isOnMedium(device: OpenDevice, medium: Medium, file: OpenMedium 
 
 /** Whether no loop device is backed by the medium, deleted or not. */
 export function isBackedByNone(medium: Medium, open: OpenMedium | null, surroundings: Surroundings): boolean {
-  if (open !== null && fileIsCurrent(open) && whileUnshared(open, () => true) === true) return true;
+  if (open !== null && fileIsCurrent(open) && isUnshared(open)) return true;
   return !scanLoops(surroundings).some((found) => sameMedium(found, medium));
 }
 
