@@ -8,7 +8,7 @@ import { testOf } from '../support/groups.ts';
 import { LinuxHostHarness } from '../support/linux-host-harness.ts';
 
 const test = testOf('kernel').serial;
-const rounds = 12;
+const rounds = 8;
 const script = fileURLToPath(new URL('../support/fixtures/attach-for-ever.ts', import.meta.url));
 
 test('HAZARDS 12: a host that is killed while it attaches and detaches leaves at most one device', async (t) => {
