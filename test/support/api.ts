@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { Role } from '../../src/domain/principal.ts';
 import type { App } from '../../src/http/app.ts';
-import { buildServer } from '../../src/http/server.ts';
+import { buildServer, type ServerTls } from '../../src/http/server.ts';
 import { hashToken, newTokenSecret } from '../../src/http/token-cache.ts';
 import type { ControlPlane } from '../../src/operations/control-plane.ts';
 import { systemClock } from '../../src/system/clock.ts';
@@ -28,6 +28,7 @@ export interface Asked {
 export interface ApiOptions {
   /** False: listeners can still be added. */
   readonly ready?: boolean;
+  readonly tls?: ServerTls;
   /** Tokens that the store has already. */
   readonly tokens?: Readonly<Record<Role, string>>;
 }
@@ -48,6 +49,7 @@ export class Api {
       logger: pino({ level: 'silent' }),
       metrics: { registry: new Registry(), httpAnswered: () => undefined },
       clock: systemClock,
+      tls: options.tls ?? null,
     });
     const add = async (role: Role) => await addToken(controlPlane, role);
     const tokens = options.tokens ?? {

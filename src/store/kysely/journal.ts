@@ -17,6 +17,7 @@ import type {
 import type { Change, Database } from './database.ts';
 import { GroupLoader } from './group-load.ts';
 import { positionsPerBatch, writePlan } from './group-write.ts';
+import { positionBefore } from './page.ts';
 import type { BatchTable, OperationTable, Schema } from './schema.ts';
 
 /** The journal and the groups that are committed from it. Planning itself is the planner's; here it is made durable. */
@@ -101,7 +102,7 @@ export class KyselyJournalStore implements JournalStore {
         .limit(page.pageSize + 1);
       if (filter.state !== undefined) query = query.where('state', '=', filter.state);
       if (filter.type !== undefined) query = query.where('type', '=', filter.type);
-      if (page.pageToken !== null) query = query.where('position', '<', Number(page.pageToken));
+      if (page.pageToken !== null) query = query.where('position', '<', positionBefore(page.pageToken));
       const rows = await query.execute();
       const last = rows.length > page.pageSize ? rows[page.pageSize - 1] : undefined;
       return {

@@ -9,8 +9,19 @@ import type { Page, PageRequest } from '../store.ts';
 export function keyBefore(page: PageRequest): string {
   if (page.pageToken === null) return '';
   const key = Buffer.from(page.pageToken, 'base64url').toString('utf8');
-  if (key !== '' && tokenOf(key) === page.pageToken) return key;
-  throw new Failure('invalid-request', 'pageToken: not a token that a page of this list carried.', {
+  // PostgreSQL takes no text with a NUL.
+  if (key !== '' && !key.includes('\u0000') && tokenOf(key) === page.pageToken) return key;
+  throw foreignToken();
+}
+
+/** The same for a list that is ordered by a number, newest first. */
+export function positionBefore(pageToken: string): number {
+  if (/^\d{1,15}$/.test(pageToken)) return Number(pageToken);
+  throw foreignToken();
+}
+
+function foreignToken(): Failure {
+  return new Failure('invalid-request', 'pageToken: not a token that a page of this list carried.', {
     field: 'pageToken',
   });
 }
