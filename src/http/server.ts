@@ -17,7 +17,7 @@ import { registerAuthentication } from './authentication.ts';
 import { EventFeed } from './event-feed.ts';
 import { registerIdempotency } from './idempotency.ts';
 import { registerOpenApi } from './openapi.ts';
-import { handleError, sendProblem } from './problem.ts';
+import { handleError, Refused, sendProblem } from './problem.ts';
 import { registerAttachments } from './routes/attachments.ts';
 import { registerEvents } from './routes/events.ts';
 import { registerFlowPolicies } from './routes/flow-policies.ts';
@@ -31,6 +31,7 @@ import { registerStorageNodes } from './routes/storage-nodes.ts';
 import { registerTokens } from './routes/tokens.ts';
 import { registerVolumes } from './routes/volumes.ts';
 import { TokenCache } from './token-cache.ts';
+import { holdsUnstorableText } from './unstorable-text.ts';
 import { compileValidator } from './validation.ts';
 import { Waiting } from './waiting.ts';
 
@@ -48,6 +49,10 @@ export interface ServerTls {
   readonly key: string;
   readonly clientCa?: string;
 }
+
+const unstorable = new Failure('invalid-request', 'body: text with NUL or half a surrogate pair is refused.', {
+  field: 'body',
+});
 
 export function buildServer(options: ServerOptions): App {
   const app = newApp(options);
@@ -124,8 +129,10 @@ function acceptJsonOnly(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    else parse(request, String(body), done);
+    const text = String(body);
+    if (text.length === 0) done(null, undefined);
+    else if (holdsUnstorableText(text)) done(new Refused(unstorable));
+    else parse(request, text, done);
   });
 }
 

@@ -17,6 +17,14 @@ const rows: readonly (readonly [
 ])[] = [
   ['malformed JSON', { url: '/v1/pools', raw: '{"name":' }, 400, 'malformed-body', /cannot be read/],
   ['a poisoned prototype', { url: '/v1/pools', raw: '{"__proto__":{"a":1}}' }, 400, 'malformed-body', /cannot be read/],
+  [
+    'half a surrogate pair',
+    { url: '/v1/volumes', raw: '{"name":"a","labels":{"k":"\\ud800"}}' },
+    400,
+    'invalid-request',
+    /surrogate/,
+  ],
+  ['a NUL', { url: '/v1/volumes', raw: '{"name":"a","labels":{"k\\u0000":"v"}}' }, 400, 'invalid-request', /NUL/],
   ['no body', { url: '/v1/pools' }, 400, 'invalid-request', /nothing was sent/],
   ['no body for an operation', { url: '/v1/volumes' }, 400, 'invalid-request', /body: nothing/],
   ['a list for an object', { url: '/v1/pools', body: [] }, 400, 'invalid-request', /a list of 0 .* must be object/],
