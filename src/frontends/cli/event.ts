@@ -9,7 +9,7 @@ export function addEventCommand(program: Command, context: CliContext): void {
   const command = program
     .command('events')
     .description('show changes of state as they happen, until interrupted')
-    .option('--after <cursor>', 'from this cursor on; else from now on');
+    .option('--after <cursor>', 'after this event; start: from the oldest kept; else from now on');
   command.action(async () => {
     const after: string | null = command.opts().after ?? null;
     const signal = context.world.interrupted();
@@ -19,7 +19,7 @@ export function addEventCommand(program: Command, context: CliContext): void {
       if (!signal.aborted) throw error;
     }
   });
-  withExamples(command, 'events', 'events --json | jq -r .id', 'events --after 1041.0');
+  withExamples(command, 'events', 'events --json | jq -r .id', 'events --after start', 'events --after 1041.0');
 }
 
 /** With `--json` one object a line. */
