@@ -26,7 +26,7 @@ import { registerOperationBatches } from './routes/operation-batches.ts';
 import { registerOperations } from './routes/operations.ts';
 import { registerPools } from './routes/pools.ts';
 import { registerQosPolicies } from './routes/qos-policies.ts';
-import { registerStatus } from './routes/status.ts';
+import { registerMetrics, registerStatus } from './routes/status.ts';
 import { registerStorageNodes } from './routes/storage-nodes.ts';
 import { registerTokens } from './routes/tokens.ts';
 import { registerVolumes } from './routes/volumes.ts';
@@ -41,6 +41,8 @@ export interface ServerOptions {
   readonly metrics: HttpMetrics;
   readonly clock: Clock;
   readonly tls?: ServerTls | null;
+  /** False: `/metrics` is not there. */
+  readonly serveMetrics?: boolean;
 }
 
 /** PEM texts. With `clientCa` a client certificate signed by it is needed, besides the bearer token. */
@@ -71,7 +73,7 @@ export function buildServer(options: ServerOptions): App {
   registerAuthentication(app, context);
   registerIdempotency(app, context);
   // Routes come after the document's plugin, which collects them.
-  app.register(async (scope) => registerRoutes(scope as App, context));
+  app.register(async (scope) => registerRoutes(scope as App, context, options.serveMetrics !== false));
   app.addHook('preClose', async () => await context.events.close());
   return app;
 }
@@ -173,7 +175,7 @@ function hundredths(durationMs: number): number {
   return Math.round(durationMs * 100) / 100;
 }
 
-function registerRoutes(app: App, context: RouteContext): void {
+function registerRoutes(app: App, context: RouteContext, serveMetrics: boolean): void {
   registerPools(app, context);
   registerVolumes(app, context);
   registerAttachments(app, context);
@@ -186,6 +188,7 @@ function registerRoutes(app: App, context: RouteContext): void {
   registerTokens(app, context);
   registerEvents(app, context);
   registerStatus(app, context);
+  if (serveMetrics) registerMetrics(app, context);
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     return reply.type('application/json').serializer(JSON.stringify).send(app.swagger());
   });

@@ -301,3 +301,10 @@ test('every answer carries the id of its request', async (t) => {
   const made = await api.ask({ method: 'GET', url: '/healthz', headers: { 'x-request-id': 'a b\t' } });
   t.regex(String(made.headers['x-request-id']), /^req_/);
 });
+
+test('metrics can be left out', async (t) => {
+  const { world, api } = await openApi(t);
+  const without = await Api.over(world.controlPlane, { tokens: api.tokens, serveMetrics: false });
+  t.teardown(() => without.close());
+  t.is((await without.ask({ method: 'GET', url: '/metrics' })).status, 404);
+});

@@ -29,6 +29,7 @@ export interface ApiOptions {
   /** False: listeners can still be added. */
   readonly ready?: boolean;
   readonly tls?: ServerTls;
+  readonly serveMetrics?: boolean;
   /** Tokens that the store has already. */
   readonly tokens?: Readonly<Record<Role, string>>;
 }
@@ -50,6 +51,7 @@ export class Api {
       metrics: { registry: new Registry(), httpAnswered: () => undefined },
       clock: systemClock,
       tls: options.tls ?? null,
+      serveMetrics: options.serveMetrics ?? true,
     });
     const add = async (role: Role) => await addToken(controlPlane, role);
     const tokens = options.tokens ?? {

@@ -115,7 +115,14 @@ async function serve(
   closers: Closers,
 ): Promise<Listening> {
   const tls = config.tls === null ? null : await readTls(config.tls);
-  const app = buildServer({ controlPlane, logger: log, metrics, clock: systemClock, tls });
+  const app = buildServer({
+    controlPlane,
+    logger: log,
+    metrics,
+    clock: systemClock,
+    tls,
+    serveMetrics: config.metrics,
+  });
   closers.add(() => app.close());
   return listen(app, { tcp: config.listen, unix: { path: config.controllerSocket } });
 }

@@ -12,6 +12,9 @@ export function registerStatus(app: App, context: RouteContext): void {
     async () => ({ status: 'ok' }) as const,
   );
   registerReadiness(app, context);
+}
+
+export function registerMetrics(app: App, context: RouteContext): void {
   app.get(
     '/metrics',
     {
