@@ -19,6 +19,7 @@ import {
   devicePath,
   findDevices,
   isOn,
+  isOurs,
   isUnshared,
   type LoopFound,
   type OpenMedium,
@@ -197,11 +198,7 @@ export function mountVolume(request: MountRequest): void {
 
 /** Removes our mount at the path: ours are those of loop devices on media under our directory. */
 export function unmountShown(request: { readonly at: Surroundings; readonly path: string }): boolean {
-  let ours: ReadonlySet<number> | null = null;
-  return unmountPath(request.path, (number) => {
-    ours ??= new Set(scanLoops(request.at).map((found) => found.number));
-    return ours.has(number);
-  });
+  return unmountPath(request.path, (number) => isOurs(number, request.at));
 }
 
 export interface DetachCall extends DetachRequest {

@@ -69,6 +69,12 @@ export function scanLoops(surroundings: Surroundings): LoopFound[] {
   });
 }
 
+/** Whether the device is on a medium below our directory. */
+export function isOurs(number: number, { root, volumesDirectory }: Surroundings): boolean {
+  const backing = readBackingFile(`${root}/sys/block/loop${number}/loop/backing_file`);
+  return backing !== null && mediumUnder(volumesDirectory, backing.path) !== null;
+}
+
 function mediumUnder(directory: string, filePath: string): Medium | null {
   return filePath.startsWith(`${directory}/`) ? mediumOf(filePath) : null;
 }
