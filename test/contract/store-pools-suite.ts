@@ -143,6 +143,8 @@ function refillTests(open: OpenWorld): void {
     t.true(second.request.generation > first.request.generation);
     t.is(second.request.mediaGeneration, first.request.mediaGeneration);
     await world.maintenance.refillSettle([done(first.request)]);
+    await world.maintenance.refillSettle([failed(first.request, true)]);
+    await world.maintenance.refillSettle([failed(first.request)]);
     t.is((await world.resources.volumeGet(first.request.volumeId))?.state, 'provisioning');
     await world.maintenance.refillSettle([done(second.request), done(second.request)]);
     t.is((await world.resources.volumeGet(first.request.volumeId))?.state, 'free');
@@ -212,6 +214,7 @@ function wipeTests(open: OpenWorld): void {
     t.true(second.request.generation > first.request.generation);
     t.is(second.request.oldMediaGeneration, first.request.oldMediaGeneration);
     await world.maintenance.wipeSettle([wiped(first.request)]);
+    await world.maintenance.wipeSettle([failed(first.request, true)]);
     t.is((await world.resources.volumeGet(id))?.state, 'wiping');
     await world.maintenance.wipeSettle([wiped(second.request)]);
     t.is((await world.resources.volumeGet(id))?.mediaGeneration, second.request.generation);
