@@ -122,7 +122,7 @@ test('an operation that does not end before the deadline is named in the failure
   const fault = world.node.inject({ effect: 'delay', kind: 'provision' });
   t.teardown(() => fault.release());
   const wanted = { name: 'late', sizeBytes: '1GiB' };
-  const creation = client(api.tokens.admin).volumeCreate(wanted, { waitMs: 0, deadlineMs: 500 });
+  const creation = client(api.tokens.admin).volumeCreate(wanted, { waitMs: 0, deadlineMs: 5_000 });
   const failure = await t.throwsAsync(creation, { instanceOf: Failure });
   t.is(failure?.code, 'deadline-exceeded');
   t.regex(failure?.problem.related?.operation ?? '', /^bat_.*-0$/);
