@@ -87,7 +87,7 @@ export class Ledger {
   }
 
   resources(): readonly string[] {
-    return [...this.#states.keys()];
+    return [...new Set([...this.#states.keys(), ...this.#open.keys()])];
   }
 
   /** Durable before the request may be sent. */

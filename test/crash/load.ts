@@ -4,7 +4,6 @@
  *
  * The choices come from the seed; how far the workers come before a kill does not.
  */
-import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writePattern } from './bytes.ts';
@@ -106,8 +105,15 @@ class Worker {
     if (name === null || known === null) return;
     const { state } = known;
     if (state?.kind !== 'volume') return await this.#onAbsent(name);
+    // Volumes that have bytes are to change hands: that is where bytes can leak.
+    const hasBytes = (this.#options.ledger.files.get(volumeKey(name))?.length ?? 0) > 0;
+    if (hasBytes && !state.away && this.#random.chance(0.35)) return await this.#handOn(name, state);
     const moves = state.away ? movesAway : state.mount === null ? movesIdle : movesMounted;
     await (this.#random.pickOrNull(moves) ?? moves[0])?.(this, name, state);
+  }
+
+  async #handOn(name: string, { mount }: VolumeState): Promise<void> {
+    await this.group([mount === null ? this.removal(name) : this.unmounting(name)]);
   }
 
   async #onAbsent(name: string): Promise<void> {
@@ -349,10 +355,6 @@ class Worker {
     const number = loopNumberAt(path);
     if (devices.some((device) => device.number === number)) return;
     this.#options.ledger.complain('mount-of-another-device', `${resource}: ${path} lies on loop ${number}`);
-  }
-
-  makeMountPoint(name: string): void {
-    mkdirSync(join(this.#options.service.mountDirectory, name), { recursive: true });
   }
 }
 

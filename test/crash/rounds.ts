@@ -2,7 +2,7 @@
  * Rounds of load, kill, restart, check on one data directory. What a round leaves is what the next one starts with.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeSparseFile } from '../support/linux-host-harness.ts';
@@ -21,6 +21,7 @@ import { Findings } from './findings.ts';
 import { phasesOf, type Trigger, triggers, untilTrigger } from './killer.ts';
 import { type Complaint, Ledger } from './ledger.ts';
 import { awayHost, Load, poolName } from './load.ts';
+import { killing, type Strike } from './power-cut.ts';
 import { Random } from './random.ts';
 import { Service, type ServiceOptions } from './service.ts';
 import { untilReconciled, untilSettled } from './settled.ts';
@@ -31,6 +32,12 @@ export interface RoundsOptions extends ServiceOptions {
   readonly seed: number;
   readonly rounds: number;
   readonly workers?: number;
+  /** The most answers that a round waits for before it looks for a moment to kill. */
+  readonly answersBeforeKill?: number;
+  /** How the service is ended; default: killed. */
+  readonly strike?: Strike;
+  /** Where the clients' and the product's logs go when there was a complaint. */
+  readonly keepLogsIn?: string;
   readonly onRound?: (round: RoundReport) => void;
   /** Stops at the first round with complaints. */
   readonly stopAtComplaint?: boolean;
@@ -57,8 +64,8 @@ export interface RoundsReport {
   readonly logTail: string;
 }
 
-const answersBeforeTrigger = 60;
-const busyTimeoutMs = 4_000;
+const defaultAnswersBeforeKill = 80;
+const busyTimeoutMs = 10_000;
 const volumeBytes = 16 * 1024 * 1024;
 
 export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
@@ -73,10 +80,22 @@ export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
       options.onRound?.(report);
       if (report.complaints.length > 0 && options.stopAtComplaint === true) break;
     }
-    return rounds.report();
+    const report = rounds.report();
+    if (report.complaints.length > 0) keepLogs(service, options);
+    return report;
+  } catch (error) {
+    keepLogs(service, options);
+    throw error;
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, interrupted);
     await service.takeDown();
+  }
+}
+
+function keepLogs(service: Service, { keepLogsIn, seed }: RoundsOptions): void {
+  if (keepLogsIn === undefined) return;
+  for (const name of ['clients.log', 'service.log']) {
+    cpSync(join(service.root, name), join(keepLogsIn, `crash-${seed}-${name}`));
   }
 }
 
@@ -86,6 +105,7 @@ export class Rounds {
   readonly #service: Service;
   readonly #options: RoundsOptions;
   readonly #random: Random;
+  readonly #strike: Strike;
   readonly #memory = new Memory();
   readonly #complaints: (Complaint & { round: number })[] = [];
   readonly #killsByTrigger = new Map<string, number>();
@@ -97,6 +117,7 @@ export class Rounds {
     this.#options = options;
     this.#service = service;
     this.#random = new Random(options.seed);
+    this.#strike = options.strike ?? killing;
     this.ledger = new Ledger(join(service.root, 'clients.log'));
     const { ledger } = this;
     const workers = options.workers ?? 4;
@@ -105,11 +126,14 @@ export class Rounds {
 
   /** A first start, a pool, a host that nobody sees again, and a neighbour's device that nobody may touch. */
   async prepare(): Promise<void> {
+    await this.#strike.prepare(this.#service);
     await this.#service.start();
     const pool = { name: poolName, backend: 'file', volumeSizeBytes: volumeBytes, minFree: 3, maxVolumes: 14 };
     await this.#expectCreated('POST', '/v1/pools', pool);
     await this.#registerAwayHost();
     makeBystander(this.#service.root);
+    await this.#service.stop();
+    await this.#service.start();
   }
 
   async round(round: number): Promise<RoundReport> {
@@ -117,10 +141,12 @@ export class Rounds {
     const trigger = this.#random.pick(triggers);
     this.#rounds = round;
     this.load.start();
-    await this.#untilBusy(this.#random.below(answersBeforeTrigger));
+    const { answersBeforeKill = defaultAnswersBeforeKill } = this.#options;
+    await this.#untilBusy(this.#random.below(answersBeforeKill));
     await untilTrigger(this.#service, trigger, this.#random);
     const phases = await this.#kill();
     await this.load.stop();
+    this.ledger.isCut = false;
     if (trigger === 'start') phases.push(...(await this.#killAtStart()));
     count(this.#killsByTrigger, [trigger]);
     count(this.#killsByPhase, phases);
@@ -154,7 +180,7 @@ export class Rounds {
 
   async #kill(): Promise<string[]> {
     const answered = this.ledger.acknowledged + this.ledger.inDoubt;
-    await this.#service.kill();
+    await this.#strike.strike(this.#service, this.ledger);
     return phasesOf(this.#service, readDeadStore(this.#service.storeFile), this.ledger.requests - answered);
   }
 
@@ -163,6 +189,7 @@ export class Rounds {
     this.#service.spawn();
     await sleep(150 + this.#random.below(1_500));
     const phases = await this.#kill();
+    this.ledger.isCut = false;
     return ['recovery', ...phases.filter((phase) => phase !== 'idle')];
   }
 

@@ -1,12 +1,19 @@
-/** `npm run crash -- --rounds 200 --seed 1`: kills, restarts and checks, and says what was found. */
+/**
+ * `npm run crash -- --rounds 200 --seed 1`: kills, restarts and checks, and says what was found; `--power-cut` takes the
+ * disk's content of a moment instead. Ends at the first complaint, unless told to `--keep-going`.
+ */
 import { parseArgs } from 'node:util';
 import { requireKernel } from '../support/linux-host-harness.ts';
+import { PowerCut } from './power-cut.ts';
 import { type RoundReport, type RoundsReport, runRounds } from './rounds.ts';
+import { testProgram } from './service.ts';
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '200' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    'power-cut': { type: 'boolean', default: false },
+    'keep-logs': { type: 'string' },
     'keep-going': { type: 'boolean', default: false },
   },
 });
@@ -42,6 +49,8 @@ const report = await runRounds({
   seed: Number(values.seed),
   stopAtComplaint: !values['keep-going'],
   onRound,
+  ...(values['keep-logs'] === undefined ? {} : { keepLogsIn: values['keep-logs'] }),
+  ...(values['power-cut'] ? { strike: new PowerCut(), program: [testProgram] } : {}),
 });
 summary(report);
 process.exitCode = report.complaints.length === 0 ? 0 : 1;

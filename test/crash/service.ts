@@ -16,6 +16,9 @@ const repository = new URL('../../', import.meta.url).pathname;
 /** The shipped program. */
 export const product: readonly string[] = [join(repository, 'src/bin/fcr.ts'), 'standalone'];
 
+/** The same composition, with what a test may put into it. */
+export const testProgram = join(repository, 'test/crash/planted/program.ts');
+
 /** As short as the configuration allows, so that a whole reconcile takes a second. */
 const intervals = {
   FCR_RECONCILE_RECOVERY: '400ms',
@@ -119,6 +122,13 @@ export class Service {
     }
   }
 
+  /** Ends as an operator would end it; what was compiled is then kept for the next starts. */
+  async stop(): Promise<void> {
+    this.#child?.kill('SIGTERM');
+    await Promise.race([this.#exited, sleep(endTimeoutMs, null, { ref: false })]);
+    await this.kill();
+  }
+
   /** Resolves when the kernel has taken the process down, with everything that it had open. */
   async kill(): Promise<void> {
     this.#endNow();
@@ -139,9 +149,11 @@ export class Service {
     process.removeListener('exit', this.#endNow);
     const deadline = performance.now() + endTimeoutMs;
     while (this.helpers().length > 0 && performance.now() < deadline) await sleep(20);
-    for (const path of mountsBelow(this.root).reverse()) quietly('umount', [path]);
-    for (const device of loopsBelow(this.root)) quietly('losetup', ['-d', device]);
-    while (loopsBelow(this.root).length > 0 && performance.now() < deadline) await sleep(20);
+    while (mountsBelow(this.root).length + loopsBelow(this.root).length > 0 && performance.now() < deadline) {
+      for (const path of mountsBelow(this.root).reverse()) quietly('umount', [path]);
+      for (const device of loopsBelow(this.root)) quietly('losetup', ['-d', device]);
+      await sleep(20);
+    }
     rmSync(this.root, { recursive: true, force: true, maxRetries: 10 });
   }
 
@@ -167,6 +179,7 @@ export class Service {
       FCR_STORAGE_NODE_NAME: 'files',
       FCR_DEFAULT_POOL_CREATE: 'false',
       FCR_LOG_LEVEL: 'info',
+      NODE_COMPILE_CACHE: join(this.root, 'compiled'),
       ...intervals,
       ...this.#options.environment,
       ...this.#environment,
