@@ -7,7 +7,7 @@
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writePattern } from './bytes.ts';
-import { type Answer, type Call, fieldOf, listOf, textOf } from './call.ts';
+import { type Call, fieldOf, listOf, textOf } from './call.ts';
 import { type Ledger, type NewRequest, operationOutcome, type Part, type Request } from './ledger.ts';
 import type { ResourceState } from './model.ts';
 import type { Random } from './random.ts';
@@ -297,7 +297,7 @@ class Worker {
       this.#lost = true;
       return;
     }
-    this.#learn(request, answer);
+    this.#learn(request, answer.body);
     if (request.accepted.length > 0) await this.#follow(request);
   }
 
@@ -312,12 +312,16 @@ class Worker {
         return;
       }
       const outcomes = answers.map((answer) => operationOutcome(answer?.body));
-      if (outcomes.every((outcome) => outcome !== null)) return ledger.resolve(request, outcomes);
+      if (outcomes.every((outcome) => outcome !== null)) {
+        ledger.resolve(request, outcomes);
+        this.#learn(request, { operations: answers.map((answer) => answer?.body) });
+        return;
+      }
       await sleep(operationPollMs);
     }
   }
 
-  #learn(request: Request, { body }: Answer): void {
+  #learn(request: Request, body: unknown): void {
     for (const [index, part] of request.parts.entries()) {
       const outcome = request.outcomes[index];
       if (outcome !== 'done' && outcome !== 'existing') continue;
@@ -384,6 +388,13 @@ function handlesFrom({ op }: Part, resource: unknown): Handles {
       };
     case 'policy-create':
       return { policy: textOf(resource, 'id') };
+    case 'detach':
+      return { away: undefined };
+    case 'unmount':
+    case 'detach-here':
+      return { here: undefined, mount: undefined };
+    case 'delete':
+      return { away: undefined, here: undefined, mount: undefined };
     default:
       return {};
   }

@@ -175,7 +175,10 @@ export class Rounds {
   async #untilBusy(answers: number): Promise<void> {
     const wanted = this.ledger.acknowledged + answers;
     const deadline = performance.now() + busyTimeoutMs;
-    while (this.ledger.acknowledged < wanted && performance.now() < deadline) await sleep(5);
+    while (this.ledger.acknowledged < wanted && performance.now() < deadline) {
+      if (this.ledger.complaints.length > 0) return;
+      await sleep(5);
+    }
   }
 
   async #kill(): Promise<string[]> {
@@ -195,6 +198,8 @@ export class Rounds {
 
   async #recoverAndCheck(): Promise<readonly Complaint[]> {
     const findings = new Findings();
+    // What is wrong already is not worth a restart.
+    if (this.#options.stopAtComplaint === true && this.ledger.complaints.length > 0) return this.ledger.complaints;
     try {
       await this.#service.start();
       await this.#registerAwayHost();
@@ -214,6 +219,7 @@ export class Rounds {
     for (const wait of [untilSettled, untilReconciled, untilSettled]) {
       const rest = await wait(service);
       findings.expect(rest === null, 'not-settled', () => rest ?? '');
+      if (rest !== null) break;
     }
     const store = readStore(service.storeFile);
     const check: ClientCheck = {
@@ -231,6 +237,8 @@ export class Rounds {
     checkReality(findings, service, store, shownPaths(check));
     checkBytes(check, store);
     checkBystander(findings, service.root);
+    // What is wrong already is not worth waiting for more.
+    if (findings.complaints.length > 0) return;
     await this.#checkUnchanged(findings);
     await checkReplays(check, open, store);
   }

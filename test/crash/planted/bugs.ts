@@ -2,24 +2,30 @@
  * Bugs that are planted around the product's own code, by putting something else in the place of one of its ports. Each
  * says what the checker has to complain about: a checker that does not is worth nothing.
  */
+import assert from 'node:assert';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FileBackend } from '../../../src/backends/file/file-backend.ts';
 import type { StandaloneParts } from '../../../src/bin/compose/standalone.ts';
 import { volumesDirectory } from '../../../src/bin/compose/storage-node.ts';
+import type { StoreThreadData } from '../../../src/bin/store-thread.ts';
 import type { Config } from '../../../src/config/config.ts';
+import { limits } from '../../../src/config/limits.ts';
 import { LocalExporter } from '../../../src/fabric/local/local-exporter.ts';
 import type { DeviceProof, DeviceTarget, Host } from '../../../src/host/host.ts';
 import { InProcessStorageNode } from '../../../src/storage-node/in-process/in-process-storage-node.ts';
 import type { StorageNode, WipeRequest } from '../../../src/storage-node/storage-node.ts';
 import type { NewBatch, Store } from '../../../src/store/store.ts';
+import { openStoreThread } from '../../../src/store/thread/store-thread.ts';
 import { standingIn } from './standing-in.ts';
 
 export interface PlantedBug {
   readonly about: string;
   /** Codes of complaints, one of which must come. */
   readonly expected: readonly string[];
+  /** Only a power cut shows it: to a process that is killed the page cache is as good as the disk. */
+  readonly cut?: boolean;
   plant(real: StandaloneParts): StandaloneParts;
 }
 
@@ -120,7 +126,17 @@ function formattingAgain(host: Host): Partial<Host> {
   };
 }
 
-export const plantedBugs = {
+function openUnsyncedStore(config: Pick<Config, 'store' | 'defaultFlowAction'>, onFatal: (message: string) => void) {
+  assert(config.store.kind === 'sqlite');
+  const options = {
+    backlogOperationsMax: limits.journalBacklogOperations,
+    defaultFlowAction: config.defaultFlowAction,
+  };
+  const workerData: StoreThreadData = { file: config.store.file, options };
+  return openStoreThread({ moduleUrl: new URL('./unsynced-store-thread.ts', import.meta.url), workerData, onFatal });
+}
+
+const bugs = {
   'wipe-skipped': {
     about: 'a wipe that is reported and did not happen',
     expected: ['foreign-bytes'],
@@ -176,7 +192,14 @@ export const plantedBugs = {
     expected: ['batch-in-part', 'request-in-part'],
     plant: batchesChanged((batch) => ({ ...batch, atomicity: 'per-operation' })),
   },
-} as const satisfies Readonly<Record<string, PlantedBug>>;
+  'commits-not-synced': {
+    about: 'commits that are not fsynced, and a power cut',
+    expected: ['acknowledged-lost', 'check-failed'],
+    cut: true,
+    plant: (real) => ({ ...real, openStore: openUnsyncedStore }),
+  },
+} satisfies Readonly<Record<string, PlantedBug>>;
 
-export type PlantedBugName = keyof typeof plantedBugs;
-export const plantedBugNames = Object.keys(plantedBugs) as readonly PlantedBugName[];
+export type PlantedBugName = keyof typeof bugs;
+export const plantedBugs: Readonly<Record<PlantedBugName, PlantedBug>> = bugs;
+export const plantedBugNames = Object.keys(bugs) as readonly PlantedBugName[];
