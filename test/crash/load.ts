@@ -15,6 +15,9 @@ import type { Service } from './service.ts';
 import { loopDevicesOn, loopNumberAt } from './world.ts';
 
 export const poolName = 'small';
+export const volumeBytes = 16 * 1024 * 1024;
+/** Larger than what the pool has. */
+const largeBytes = 20 * 1024 * 1024;
 /** A host that registers and is never seen. */
 export const awayHost = 'away';
 
@@ -99,7 +102,7 @@ class Worker {
   async #step(): Promise<void> {
     const draw = this.#random.next();
     if (draw < 0.12) return await this.#policy();
-    if (draw < 0.3) return await this.#batch();
+    if (draw < 0.24) return await this.#batch();
     const name = this.#random.pickOrNull(this.#names);
     const known = name === null ? null : this.#options.ledger.known(volumeKey(name));
     if (name === null || known === null) return;
@@ -170,14 +173,14 @@ class Worker {
       const { params, op } = this.#creation(name);
       if (isFutile) add('volume.delete', { volume: name }, { resource, op: { kind: 'delete' } });
       else add('volume.create', params, { resource, op });
-      if (this.#random.chance(0.4)) add('volume.attach', attach, { resource, op: { kind: 'attach' } });
+      if (this.#random.chance(0.25)) add('volume.attach', attach, { resource, op: { kind: 'attach' } });
       return;
     }
     if (state.mount !== null) return;
     const away = this.#handles.get(resource)?.away;
     if (state.away && away !== undefined) {
       add('volume.detach', { attachment: away }, { resource, op: { kind: 'detach' } });
-    } else if (!state.away && this.#random.chance(0.5)) {
+    } else if (!state.away && this.#random.chance(0.3)) {
       add('volume.attach', attach, { resource, op: { kind: 'attach' } });
     } else if (!state.away) {
       add('volume.delete', { volume: name }, { resource, op: { kind: 'delete' } });
@@ -187,8 +190,8 @@ class Worker {
   #creation(name: string) {
     this.#made += 1;
     const owner = `${name}.${this.#made}`;
-    const params = { name, pool: poolName, labels: { owner } };
-    return { params, op: { kind: 'create', owner, pool: poolName } as const };
+    const pool = this.#random.chance(0.15) ? '' : poolName;
+    return { params: creationOf(name, owner, pool), op: { kind: 'create', owner, pool } as const };
   }
 
   creation(name: string): NewRequest {
@@ -197,9 +200,9 @@ class Worker {
     return this.keyed({ to: 'controller', call, parts: [{ resource: volumeKey(name), op }] });
   }
 
-  creationAgain(name: string, owner: string): NewRequest {
-    const body = { name, pool: poolName, labels: { owner } };
-    const op = { kind: 'create', owner, pool: poolName } as const;
+  creationAgain(name: string, { owner, pool }: VolumeState): NewRequest {
+    const body = creationOf(name, owner, pool);
+    const op = { kind: 'create', owner, pool } as const;
     return {
       to: 'controller',
       call: { method: 'POST', path: '/v1/volumes', body },
@@ -272,6 +275,12 @@ class Worker {
     await Promise.all(requests.map((request) => this.#carryOut(request)));
     ledger.settle(requests);
     for (const request of requests) this.#checkAtOnce(request);
+  }
+
+  async mountAndWrite(name: string): Promise<void> {
+    await this.group([this.mounting(name)]);
+    const state = this.#options.ledger.known(volumeKey(name))?.state;
+    if (state?.kind === 'volume') this.write(name, state);
   }
 
   write(name: string, { owner, mount }: VolumeState): void {
@@ -362,6 +371,11 @@ class Worker {
   }
 }
 
+/** Without a pool one is made on demand, and destroyed instead of wiped. */
+function creationOf(name: string, owner: string, pool: string): object {
+  return pool === '' ? { name, sizeBytes: largeBytes, labels: { owner } } : { name, pool, labels: { owner } };
+}
+
 export function volumeKey(name: string): string {
   return `volume:${name}`;
 }
@@ -403,15 +417,17 @@ function handlesFrom({ op }: Part, resource: unknown): Handles {
 const movesIdle: readonly Move[] = [
   (worker, name) => worker.group([worker.removal(name)]),
   (worker, name) => worker.group([worker.removal(name)]),
-  (worker, name) => worker.group([worker.mounting(name)]),
-  (worker, name) => worker.group([worker.mounting(name)]),
-  (worker, name) => worker.group([worker.mounting(name)]),
+  (worker, name) => worker.mountAndWrite(name),
+  (worker, name) => worker.mountAndWrite(name),
+  (worker, name) => worker.mountAndWrite(name),
+  (worker, name) => worker.mountAndWrite(name),
+  (worker, name) => worker.mountAndWrite(name),
   (worker, name) => worker.group([worker.attachment(name)]),
   (worker, name) => worker.group([worker.mounting(name), worker.attachment(name)]),
   (worker, name) => worker.group([worker.removal(name), worker.attachment(name)]),
   (worker, name) => worker.group([worker.removal(name), worker.mounting(name)]),
   (worker, name) => worker.group([worker.creation(name)]),
-  (worker, name, { owner }) => worker.group([worker.creationAgain(name, owner)]),
+  (worker, name, state) => worker.group([worker.creationAgain(name, state)]),
 ];
 
 const movesAway: readonly Move[] = [

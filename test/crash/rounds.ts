@@ -20,7 +20,7 @@ import { checkStore, Memory } from './check-store.ts';
 import { Findings } from './findings.ts';
 import { phasesOf, type Trigger, triggers, untilTrigger } from './killer.ts';
 import { type Complaint, Ledger } from './ledger.ts';
-import { awayHost, Load, poolName } from './load.ts';
+import { awayHost, Load, poolName, volumeBytes } from './load.ts';
 import { killing, type Strike } from './power-cut.ts';
 import { Random } from './random.ts';
 import { Service, type ServiceOptions } from './service.ts';
@@ -39,8 +39,8 @@ export interface RoundsOptions extends ServiceOptions {
   /** Where the clients' and the product's logs go when there was a complaint. */
   readonly keepLogsIn?: string;
   readonly onRound?: (round: RoundReport) => void;
-  /** Stops at the first round with complaints. */
-  readonly stopAtComplaint?: boolean;
+  /** Stops after the round in which one of these complaints comes; default: any. */
+  readonly stopAt?: readonly string[];
 }
 
 export interface RoundReport {
@@ -66,7 +66,6 @@ export interface RoundsReport {
 
 const defaultAnswersBeforeKill = 80;
 const busyTimeoutMs = 10_000;
-const volumeBytes = 16 * 1024 * 1024;
 
 export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
   const service = new Service(options);
@@ -78,7 +77,7 @@ export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
     for (let round = 1; round <= options.rounds; round += 1) {
       const report = await rounds.round(round);
       options.onRound?.(report);
-      if (report.complaints.length > 0 && options.stopAtComplaint === true) break;
+      if (isEnough(report.complaints, options)) break;
     }
     const report = rounds.report();
     if (report.complaints.length > 0) keepLogs(service, options);
@@ -176,7 +175,7 @@ export class Rounds {
     const wanted = this.ledger.acknowledged + answers;
     const deadline = performance.now() + busyTimeoutMs;
     while (this.ledger.acknowledged < wanted && performance.now() < deadline) {
-      if (this.ledger.complaints.length > 0) return;
+      if (isEnough(this.ledger.complaints, this.#options)) return;
       await sleep(5);
     }
   }
@@ -199,7 +198,7 @@ export class Rounds {
   async #recoverAndCheck(): Promise<readonly Complaint[]> {
     const findings = new Findings();
     // What is wrong already is not worth a restart.
-    if (this.#options.stopAtComplaint === true && this.ledger.complaints.length > 0) return this.ledger.complaints;
+    if (isEnough(this.ledger.complaints, this.#options)) return this.ledger.complaints;
     try {
       await this.#service.start();
       await this.#registerAwayHost();
@@ -238,7 +237,7 @@ export class Rounds {
     checkBytes(check, store);
     checkBystander(findings, service.root);
     // What is wrong already is not worth waiting for more.
-    if (findings.complaints.length > 0) return;
+    if (isEnough(findings.complaints, this.#options)) return;
     await this.#checkUnchanged(findings);
     await checkReplays(check, open, store);
   }
@@ -264,6 +263,11 @@ export class Rounds {
     const answer = await this.#service.controller({ method, path, body });
     if (answer === null || answer.status >= 300) throw new Error(`${method} ${path}: ${JSON.stringify(answer)}`);
   }
+}
+
+function isEnough(complaints: readonly Complaint[], { stopAt }: RoundsOptions): boolean {
+  if (stopAt === undefined) return complaints.length > 0;
+  return complaints.some(({ code }) => stopAt.includes(code));
 }
 
 function count(counts: Map<string, number>, names: readonly string[]): void {

@@ -47,7 +47,7 @@ requireKernel();
 const report = await runRounds({
   rounds: Number(values.rounds),
   seed: Number(values.seed),
-  stopAtComplaint: !values['keep-going'],
+  ...(values['keep-going'] ? { stopAt: [] } : {}),
   onRound,
   ...(values['keep-logs'] === undefined ? {} : { keepLogsIn: values['keep-logs'] }),
   ...(values['power-cut'] ? { strike: new PowerCut(), program: [testProgram] } : {}),

@@ -21,13 +21,13 @@ export const testProgram = join(repository, 'test/crash/planted/program.ts');
 
 /** As short as the configuration allows, so that a whole reconcile takes a second. */
 const intervals = {
-  FCR_RECONCILE_RECOVERY: '400ms',
-  FCR_RECONCILE_POOLS: '400ms',
-  FCR_RECONCILE_WIPE: '400ms',
-  FCR_RECONCILE_EXPORTS: '400ms',
-  FCR_RECONCILE_ATTACHMENTS: '400ms',
-  FCR_RECONCILE_HOSTS: '400ms',
-  FCR_RECONCILE_RETENTION: '400ms',
+  FCR_RECONCILE_RECOVERY: '250ms',
+  FCR_RECONCILE_POOLS: '250ms',
+  FCR_RECONCILE_WIPE: '250ms',
+  FCR_RECONCILE_EXPORTS: '250ms',
+  FCR_RECONCILE_ATTACHMENTS: '250ms',
+  FCR_RECONCILE_HOSTS: '250ms',
+  FCR_RECONCILE_RETENTION: '250ms',
 };
 
 export interface ServiceOptions {

@@ -21,7 +21,7 @@ async function rounds(t: ExecutionContext, options: RoundsOptions): Promise<Roun
   requireKernel();
   const onRound = () => t.timeout(roundTimeoutMs);
   onRound();
-  return await runRounds({ ...options, onRound, stopAtComplaint: true });
+  return await runRounds({ ...options, onRound });
 }
 
 function described({ seed, complaints, logTail }: RoundsReport): string {
@@ -49,6 +49,7 @@ for (const name of plantedBugNames) {
     const report = await rounds(t, {
       seed: 3,
       rounds: plantedRoundsMax,
+      stopAt: expected,
       answersBeforeKill: answersUntilPlantedShows,
       program: [testProgram, name],
       ...(cut ? { strike: new PowerCut() } : {}),
