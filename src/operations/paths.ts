@@ -1,7 +1,7 @@
 import type { Path } from '../domain/attachment.ts';
 import { resolveFlow } from '../domain/flow-resolution.ts';
 import type { Port } from '../domain/host.ts';
-import type { FlowKey, HostRow, StorageNodeRow } from '../store/group.ts';
+import type { FlowKey, FlowPolicyRow, HostRow, StorageNodeRow } from '../store/group.ts';
 import { flowPolicyView } from '../store/views.ts';
 import type { Model } from './model.ts';
 
@@ -44,26 +44,39 @@ export interface Resolution {
 export function resolvePairs(model: Model, host: HostRow, node: StorageNodeRow, namespace: string | null): Resolution {
   const kept = new Map<string, Pair>();
   const dropped: string[] = [];
-  const targets = new Set(online(node.ports).map(({ wwpn }) => wwpn));
-  for (const pair of pairsOf(host, node)) {
+  const pairs = pairsOf(host, node);
+  const reachable = new Set(pairs.map(keyOf));
+  for (const pair of pairs) {
     const decision = resolveFlow(
       { ...pair, namespace },
       policiesFor(model, pair, namespace),
       model.context.defaultFlowAction,
     );
-    const target = decision.targetWwpn;
-    if (target === null) dropped.push(decision.why);
-    else if (!targets.has(target)) dropped.push(`${decision.why} Port ${target} does not reach the volume.`);
-    else kept.set(`${pair.initiatorWwpn}|${target}`, { initiatorWwpn: pair.initiatorWwpn, targetWwpn: target });
+    if (decision.targetWwpn === null) {
+      dropped.push(decision.why);
+      continue;
+    }
+    const path = { initiatorWwpn: pair.initiatorWwpn, targetWwpn: decision.targetWwpn };
+    if (reachable.has(keyOf(path))) kept.set(keyOf(path), path);
+    else dropped.push(`${decision.why} Port ${path.targetWwpn} does not lead from there to the volume.`);
   }
   return { pairs: [...kept.values()], dropped };
+}
+
+function keyOf({ initiatorWwpn, targetWwpn }: Pair): string {
+  return `${initiatorWwpn}|${targetWwpn}`;
 }
 
 function policiesFor(model: Model, pair: Pair, namespace: string | null) {
   return keysFor(pair, namespace).flatMap((key) => {
     const row = model.flowPolicy(key.initiator_wwpn, key.target_wwpn, key.namespace);
-    return row === null || row.state === 'removing' ? [] : [flowPolicyView(row)];
+    return row === null || !isInForce(row, model) ? [] : [flowPolicyView(row)];
   });
+}
+
+/** What another batch has not decided yet may never come. */
+function isInForce(row: FlowPolicyRow, { holder }: Model): boolean {
+  return row.state === 'active' || (row.state === 'pending' && row.heldBy === holder);
 }
 
 function online(ports: readonly Port[]): Port[] {

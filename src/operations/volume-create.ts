@@ -35,7 +35,8 @@ export const volumeCreate: OperationDefinition<'volume.create'> = {
     for (const pool of candidates(params, picture.pools)) {
       const wanted = (collect.freeVolumes.get(pool.name) ?? 0) + 1;
       collect.freeVolumes.set(pool.name, wanted);
-      if (wanted <= pool.free + room(pool, (count) => pool[count])) return;
+      const onDemand = pool.blockedReason === null ? room(pool, (count) => pool[count]) : 0;
+      if (wanted <= pool.free + onDemand) return;
     }
   },
 
