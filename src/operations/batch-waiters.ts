@@ -27,7 +27,7 @@ export class BatchWaiters {
   }
 
   async wait(batch: string, timeoutMs: number): Promise<Batch | null> {
-    if (this.#count >= limits.waitingRequests) return null;
+    if (this.#closed || this.#count >= limits.waitingRequests) return null;
     const ended = new Promise<Batch | null>((resolve) => this.#add(batch, resolve, timeoutMs));
     return ended;
   }
@@ -85,7 +85,8 @@ export class BatchWaiters {
       this.ended(await this.#store.batchListEnded(ids));
     } catch (error) {
       // Those who wait are answered 202 when their time is over; the next look may succeed.
-      if (!(error instanceof Failure)) throw error;
+      // A look that was under way when the process closed finds the store closed too.
+      if (!(error instanceof Failure) && !this.#closed) throw error;
     }
   }
 }

@@ -1,4 +1,5 @@
 import { limits } from '../config/limits.ts';
+import { assert } from '../domain/errors.ts';
 import type { Batch } from '../domain/operation.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { AcceptAnswer, JournalStore, NewBatch } from '../store/store.ts';
@@ -9,6 +10,7 @@ import type { Intake } from './control-plane.ts';
 interface Arrival {
   readonly batch: NewBatch;
   answer: AcceptAnswer | null;
+  error: unknown;
 }
 
 /**
@@ -38,9 +40,10 @@ export class JournalIntake implements Intake {
   }
 
   async accept(batch: NewBatch): Promise<AcceptAnswer> {
-    const arrival: Arrival = { batch, answer: null };
+    const arrival: Arrival = { batch, answer: null, error: null };
     await this.#commit.add([arrival]);
-    if (arrival.answer === null) throw new Error('assertion intake-answer failed');
+    if (arrival.error !== null) throw arrival.error;
+    assert(arrival.answer !== null, 'intake-answer');
     return arrival.answer;
   }
 
@@ -51,12 +54,21 @@ export class JournalIntake implements Intake {
   async #journal(arrivals: readonly Arrival[], most: number): Promise<void> {
     for (let from = 0; from < arrivals.length; from += most) {
       const group = arrivals.slice(from, from + most);
-      const began = performance.now();
-      const answers = await this.#store.batchAccept(group.map(({ batch }) => batch));
-      this.#onCommit(group.length, performance.now() - began);
-      for (const [index, arrival] of group.entries()) arrival.answer = answers[index] ?? null;
-      this.#wake(group);
+      try {
+        await this.#journalGroup(group);
+      } catch (error) {
+        // The groups before this one are durable, and those behind it may still become so.
+        for (const arrival of group) arrival.error = error;
+      }
     }
+  }
+
+  async #journalGroup(group: readonly Arrival[]): Promise<void> {
+    const began = performance.now();
+    const answers = await this.#store.batchAccept(group.map(({ batch }) => batch));
+    this.#onCommit(group.length, performance.now() - began);
+    for (const [index, arrival] of group.entries()) arrival.answer = answers[index] ?? null;
+    this.#wake(group);
   }
 
   #wake(group: readonly Arrival[]): void {

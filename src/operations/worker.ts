@@ -55,27 +55,28 @@ export class OperationWorker {
   run(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     this.#again = true;
-    this.#running ??= this.#loop().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#loop();
     return this.#running;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;
-    await Promise.all(this.#underWay);
+    // What is settled can lead to further effects.
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
   async #loop(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      this.#again = false;
-      try {
+    try {
+      while (this.#again && !this.#closed) {
+        this.#again = false;
         await this.#advanceGroup();
-      } catch (error) {
-        this.#options.log.error({ err: error }, 'operations could not be carried on; they are tried again');
-        return;
       }
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'operations could not be carried on; they are tried again');
+    } finally {
+      // In the same breath as the last look at `again`: a call in between would be forgotten.
+      this.#running = null;
     }
   }
 
