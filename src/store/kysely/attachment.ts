@@ -1,6 +1,6 @@
 /** Attachments as they are read, and the hosts' word about them written down (host-report.ts decides what it means). */
 import { type Kysely, type SqlBool, sql } from 'kysely';
-import type { Attachment } from '../../domain/attachment.ts';
+import type { Attachment, Path } from '../../domain/attachment.ts';
 import { assert, type Problem } from '../../domain/errors.ts';
 import { batchOf } from '../../domain/operation.ts';
 import type { AttachmentFilter, HostStateReport, Page, PageRequest } from '../store.ts';
@@ -85,8 +85,11 @@ export async function hostStateReport(
       if (result.ok) sides.set(report.attachment, result.side);
       return result.ok ? { ok: true as const, id: report.attachment } : result;
     });
+    const known = await attachmentViews(tx.db, tx.engine, records);
     await hostSidesWrite(tx, records, sides);
-    const after = new Map((await reread(tx, ids)).map((attachment) => [attachment.id, attachment]));
+    // Those that went with the report are answered as they were when they went.
+    const went = known.map((each) => ({ ...each, hostSide: sides.get(each.id)?.hostSide ?? each.hostSide }));
+    const after = new Map([...went, ...(await reread(tx, ids))].map((attachment) => [attachment.id, attachment]));
     return answers.map((answer) => {
       if (!answer.ok) return answer;
       const attachment = after.get(answer.id);
@@ -142,10 +145,25 @@ export async function hostSidesWrite(
     tx,
     pairs.filter(({ side }) => side.formatted).map(({ record }) => record),
   );
-  await wakeBatches(
+  const released = pairs.filter(({ side }) => side.released).map(({ record }) => record);
+  await wakeBatches(tx, released);
+  await removeCutOff(
     tx,
-    pairs.filter(({ side }) => side.released).map(({ record }) => record),
+    released.filter(({ state, pending_operation }) => state === 'quarantined' && pending_operation === null),
   );
+}
+
+/** The target cut them off long ago: with the host's word nothing is left of them, and the LUN numbers are free. */
+async function removeCutOff(tx: Change, records: readonly AttachmentTable[]): Promise<void> {
+  if (records.length === 0) return;
+  const ids = tx.engine.texts(records.map(({ id }) => id));
+  const paths = records.flatMap(({ paths, id }) => (JSON.parse(paths) as Path[]).map((path) => ({ ...path, id })));
+  const taken = tx.engine.rows(paths, { initiatorWwpn: 'text', targetWwpn: 'text', lun: 'bigint', id: 'text' });
+  await sql`UPDATE luns SET attachment = NULL FROM ${taken} AS j
+    WHERE initiator_wwpn = j."initiatorWwpn" AND target_wwpn = j."targetWwpn" AND luns.lun = j.lun
+      AND attachment = j.id`.execute(tx.db);
+  await sql`DELETE FROM attachments WHERE id IN ${ids}`.execute(tx.db);
+  for (const { id } of records) tx.tell({ kind: 'attachment', id, name: null, state: 'released' });
 }
 
 interface Pair {

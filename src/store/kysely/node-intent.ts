@@ -53,7 +53,8 @@ function attachmentsOf(database: Database, storageNode: string): Promise<NodeInt
 function exportOf(row: AttachmentRow, volume: VolumeRow): ExportRequest {
   return {
     volumeId: row.volumeId,
-    generation: row.generation,
+    // The volume's: a later round for another attachment of it has shut the attachment's own out.
+    generation: Math.max(row.generation, volume.generation),
     attachmentId: row.id,
     mediaGeneration: row.mediaGeneration,
     epoch: row.epoch,
