@@ -1,6 +1,7 @@
 import { assert, problem } from '../domain/errors.ts';
 import { batchOf, operationId } from '../domain/operation.ts';
 import type { AttachmentRow, BatchFailure, FlowPolicyRow, PendingBatch, VolumeRow } from '../store/group.ts';
+import { failed } from './definition.ts';
 import type { GroupProgress } from './group-progress.ts';
 import type { Model, ResourceName, Step } from './model.ts';
 import { openOperations } from './open-operations.ts';
@@ -20,15 +21,18 @@ export function planAtomic(progress: GroupProgress, batch: PendingBatch): void {
     undo(progress, batch);
     return;
   }
-  if (batch.state === 'accepted' && planAtOnce(progress, batch)) return;
+  if (!hasBegun(progress.model, batch) && planAtOnce(progress, batch)) return;
   planRound(progress, batch);
 }
 
 interface Planned {
   readonly index: number;
-  readonly keys: readonly string[];
-  readonly deferred: boolean;
   readonly step: Step;
+}
+
+/** A batch that waited without having touched anything begins as if it came just now. */
+function hasBegun(model: Model, batch: PendingBatch): boolean {
+  return batch.state !== 'accepted' && anyHeld(model, batch);
 }
 
 /** The whole batch in this commit; false when an effect lies in between. */
@@ -45,10 +49,9 @@ function planAtOnce(progress: GroupProgress, batch: PendingBatch): boolean {
     progress.model.rollback(checkpoint);
     return false;
   }
-  const keys = planned.map((one) => one.keys);
   progress.model.rollback(checkpoint);
   if (stopper.step.kind === 'failed') failAll(progress, batch, { index: stopper.index, problem: stopper.step.problem });
-  else if (stopper.step.kind === 'blocked') blockAll(progress, batch, keys, stopper.step.on);
+  else if (stopper.step.kind === 'blocked') blockAll(progress, batch, stopper.step.on);
   return true;
 }
 
@@ -62,51 +65,61 @@ function planRound(progress: GroupProgress, batch: PendingBatch): void {
     ({ step }) => step.kind === 'failed' || (step.kind === 'blocked' && !isOwn(step, batch)),
   );
   if (stopper !== undefined) {
-    const keys = planned.map((one) => one.keys);
     model.rollback(checkpoint);
-    stopRound(progress, batch, stopper, keys);
+    stopRound(progress, batch, stopper);
     return;
   }
+  // From here on the held rows keep the batch's place.
+  for (const { index } of planned) progress.stopWaiting(operationId(batch.id, index));
   if (planned.every(({ step }) => step.kind === 'succeeded' || step.kind === 'undecided'))
     decideCommit(progress, batch, planned);
   else progress.stand(batch, { leased: true });
 }
 
-function stopRound(
-  progress: GroupProgress,
-  batch: PendingBatch,
-  { index, step }: Planned,
-  keys: readonly (readonly string[])[],
-): void {
+function stopRound(progress: GroupProgress, batch: PendingBatch, { index, step }: Planned): void {
   if (step.kind === 'blocked') {
-    blockAll(progress, batch, keys, step.on);
+    blockAll(progress, batch, step.on);
     return;
   }
   assert(step.kind === 'failed', 'atomic-stopper');
   const failure = { index, problem: step.problem };
-  if (batch.state === 'accepted') failAll(progress, batch, failure);
+  if (!hasBegun(progress.model, batch)) failAll(progress, batch, failure);
   else undo(progress, { ...batch, decision: 'undoing', failure });
 }
 
 function planAll(progress: GroupProgress, batch: PendingBatch, decided: boolean): Planned[] {
   const planned: Planned[] = [];
+  const postponed = new Map<string, number>();
   for (const { spec, index } of openOperations(batch)) {
-    const operation = { id: operationId(batch.id, index), batch: batch.id, decided };
-    const one = withDefinition(spec, (definition, params): Planned => {
+    const step = withDefinition(spec, (definition, params): Step => {
+      const operation = { id: operationId(batch.id, index), batch: batch.id, decided };
       const keys = definition.keys(params, progress.model);
-      const earlier = progress.earlierOnKeys(keys, batch, index);
-      if (earlier !== null)
-        return { index, keys, deferred: definition.deferred, step: { kind: 'blocked', on: earlier } };
-      if (decided || !definition.deferred) {
-        return { index, keys, deferred: definition.deferred, step: definition.plan(progress.model, operation, params) };
-      }
-      const step = definition.check?.(progress.model, operation, params) ?? { kind: 'undecided' as const };
-      return { index, keys, deferred: true, step };
+      const earlier = progress.earlierOnKeys(keys, batch, 0);
+      if (earlier !== null) return { kind: 'blocked', on: earlier };
+      if (decided) return definition.plan(progress.model, operation, params);
+      // Two deferred ones get into each other's way only over the resource itself, which is their first key.
+      const concerned = definition.deferred ? keys.slice(0, 1) : keys;
+      const after = concerned.map((key) => postponed.get(key)).find((found) => found !== undefined);
+      if (after !== undefined) return comesTooSoon(after);
+      if (!definition.deferred) return definition.plan(progress.model, operation, params);
+      for (const key of keys) postponed.set(key, index);
+      return definition.check?.(progress.model, operation, params) ?? { kind: 'undecided' };
     });
-    planned.push(one);
-    if (one.step.kind === 'failed') break;
+    planned.push({ index, step });
+    if (step.kind === 'failed') break;
   }
   return planned;
+}
+
+/**
+ * What is deleted only after the decision is still there before it: an operation that builds on the deletion could
+ * neither be checked nor undone.
+ */
+function comesTooSoon(after: number): Step {
+  return failed(
+    'resource-in-use',
+    `Operation ${after} of the batch takes the resource away, which it does only when everything else has been carried out; send what follows on it in a batch of its own.`,
+  );
 }
 
 function isOwn(step: Step, batch: PendingBatch): boolean {
@@ -126,8 +139,11 @@ function decideCommit(progress: GroupProgress, batch: PendingBatch, planned: rea
   }
   for (const row of heldFlowPolicies(model, batch)) {
     if (row.pendingOperation !== null) made.set(row.pendingOperation, { kind: 'flow-policy', id: row.id });
+    if (row.state === 'pending') model.tell('flow-policy', row.id, null, 'active');
     model.putFlowPolicy({ ...row, heldBy: null, pendingOperation: null, state: 'active' });
   }
+  // Whoever waits for a held row need not wait for a detach that a host has to confirm.
+  progress.release(batch);
   let leased = false;
   for (const one of planned) leased = endDecided(progress, batch, one, made) || leased;
   progress.stand(batch, { decision: 'commit', leased });
@@ -153,6 +169,7 @@ function planDeferred(progress: GroupProgress, batch: PendingBatch, index: numbe
   const operation = { id: operationId(batch.id, index), batch: batch.id, decided: true };
   const step = withDefinition(spec, (definition, params) => definition.plan(progress.model, operation, params));
   if (step.kind === 'succeeded' || step.kind === 'failed') progress.end(batch, index, step);
+  assert(step.kind !== 'blocked', 'atomic-deferred-blocked');
   return step.kind === 'running' && step.leased;
 }
 
@@ -167,16 +184,11 @@ function failAll(progress: GroupProgress, batch: PendingBatch, failure: BatchFai
   progress.stand(batch, { failure });
 }
 
-function blockAll(
-  progress: GroupProgress,
-  batch: PendingBatch,
-  keys: readonly (readonly string[])[],
-  on: string,
-): void {
-  let position = 0;
-  for (const { index } of openOperations(batch)) {
-    progress.block(batch, index, keys[position] ?? [], on);
-    position += 1;
+/** Each operation keeps its place on its keys, those behind the one that is blocked included. */
+function blockAll(progress: GroupProgress, batch: PendingBatch, on: string): void {
+  for (const { spec, index } of openOperations(batch)) {
+    const keys = withDefinition(spec, (definition, params) => definition.keys(params, progress.model));
+    progress.block(batch, index, keys, on);
   }
   progress.stand(batch, {});
 }
@@ -233,6 +245,10 @@ function undoVolume(model: Model, row: VolumeRow): boolean {
   };
   model.putVolume({ ...row, ...none, state: 'wiping', generation: commit });
   return false;
+}
+
+function anyHeld(model: Model, batch: PendingBatch): boolean {
+  return [heldVolumes, heldAttachments, heldFlowPolicies].some((held) => held(model, batch).length > 0);
 }
 
 function heldVolumes(model: Model, batch: PendingBatch): VolumeRow[] {

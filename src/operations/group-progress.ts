@@ -1,6 +1,6 @@
 import { assert } from '../domain/errors.ts';
 import type { Decision, OperationOutcome, OperationResource } from '../domain/operation.ts';
-import { operationId } from '../domain/operation.ts';
+import { batchOf, operationId } from '../domain/operation.ts';
 import type { BatchChange, BatchFailure, EndedOperation, GroupPlan, PendingBatch, Wait } from '../store/group.ts';
 import { attachmentView, flowPolicyView, volumeView } from '../store/views.ts';
 import type { Model, ResourceName, Step } from './model.ts';
@@ -14,6 +14,7 @@ export class GroupProgress {
   readonly #blocks: { blocker: string; batchSeq: number }[] = [];
   readonly #newWaits: Wait[] = [];
   readonly #waits = new Map<string, Wait[]>();
+  readonly #keysOfWaiting = new Map<string, Set<string>>();
   readonly #unblocked: string[] = [];
 
   constructor(model: Model, waits: readonly Wait[]) {
@@ -21,7 +22,10 @@ export class GroupProgress {
     for (const wait of waits) this.#remember(wait);
   }
 
-  /** The operation that comes first on one of the keys, if there is one; the keys' order is kept by waiting for it. */
+  /**
+   * The operation that comes first on one of the keys, if there is one; the keys' order is kept by waiting for it.
+   * Index 0 asks for those of earlier batches alone.
+   */
   earlierOnKeys(keys: readonly string[], batch: PendingBatch, index: number): string | null {
     for (const key of keys) {
       const earlier = this.#waits.get(key)?.find((wait) => isBefore(wait, batch, index));
@@ -41,14 +45,19 @@ export class GroupProgress {
 
   /** The operation's place in the order is now told by the rows that it marked. */
   stopWaiting(operation: string): void {
-    let waited = false;
-    for (const [key, waits] of this.#waits) {
-      const rest = waits.filter((wait) => wait.operation !== operation);
-      if (rest.length === waits.length) continue;
-      waited = true;
+    const keys = this.#keysOfWaiting.get(operation);
+    if (keys === undefined) return;
+    for (const key of keys) {
+      const rest = (this.#waits.get(key) ?? []).filter((wait) => wait.operation !== operation);
       this.#waits.set(key, rest);
     }
-    if (waited) this.#unblocked.push(operation);
+    this.#keysOfWaiting.delete(operation);
+    this.#unblocked.push(operation);
+  }
+
+  /** The batch holds nothing any more. */
+  release(batch: PendingBatch): void {
+    this.#unblocked.push(batch.id);
   }
 
   end(batch: PendingBatch, index: number, step: Extract<Step, { kind: 'succeeded' | 'failed' }>): void {
@@ -92,16 +101,38 @@ export class GroupProgress {
       poolDeltas: model.poolDeltas(),
       luns: model.lunChanges,
       outcomes: this.#outcomes,
-      batches: [...this.#batches.values()],
+      batches: this.#batchChanges(),
       blocks: this.#blocks,
       waits: this.#newWaits,
       unblocked: this.#unblocked,
+      woken: model.woken,
       effects: model.effects,
       events: model.events,
     };
   }
 
+  /** A batch's lease ends with the first of its rows': an effect that was refused is due before the others. */
+  #batchChanges(): BatchChange[] {
+    const { now } = this.model.context;
+    const soonest = new Map<string, number>();
+    for (const { pendingOperation, leaseUntil } of [...this.model.volumes.all(), ...this.model.attachments.all()]) {
+      if (pendingOperation === null || leaseUntil <= now) continue;
+      const { batch } = batchOf(pendingOperation);
+      soonest.set(batch, Math.min(leaseUntil, soonest.get(batch) ?? leaseUntil));
+    }
+    return [...this.#batches.values()].map((change) => {
+      const { batch, leaseUntil } = change;
+      if (leaseUntil === 0) return change;
+      const known = batch.leaseUntil > now ? batch.leaseUntil : leaseUntil;
+      return { ...change, leaseUntil: Math.min(leaseUntil, known, soonest.get(batch.id) ?? leaseUntil) };
+    });
+  }
+
   #remember(wait: Wait): void {
+    // Without a key it is not a place in an order, but somebody who waits for the operation.
+    if (wait.key === '') return;
+    const keys = this.#keysOfWaiting.get(wait.operation) ?? new Set<string>();
+    this.#keysOfWaiting.set(wait.operation, keys.add(wait.key));
     const waits = this.#waits.get(wait.key) ?? [];
     waits.push(wait);
     this.#waits.set(wait.key, waits);

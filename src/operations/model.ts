@@ -40,6 +40,8 @@ export class Model {
   readonly effects: Effect[] = [];
   readonly lunChanges: LunChange[] = [];
   readonly events: Omit<Event, 'cursor' | 'at'>[] = [];
+  /** Batches to look at again. */
+  readonly woken: string[] = [];
   /** The all-or-nothing batch that is being planned: rows it touches are held for it. */
   holder: string | null = null;
 
@@ -65,13 +67,14 @@ export class Model {
   }
 
   checkpoint(): number {
-    const { effects, lunChanges, events } = this;
-    const lengths = [effects.length, lunChanges.length, events.length] as const;
+    const { effects, lunChanges, events, woken } = this;
+    const lengths = [effects.length, lunChanges.length, events.length, woken.length] as const;
     const holder = this.holder;
     this.#undo.push(() => {
       effects.length = lengths[0];
       lunChanges.length = lengths[1];
       events.length = lengths[2];
+      woken.length = lengths[3];
       this.holder = holder;
     });
     return this.#undo.length - 1;

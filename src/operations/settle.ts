@@ -16,7 +16,7 @@ type Result = EffectOutcome['result'];
 type EffectOf<K extends Effect['kind']> = Extract<Effect, { kind: K }>;
 
 /** What an effect's outcome means for its operation; null: it is not the present one's, and says nothing. */
-type Settled = Step | { readonly kind: 'undoing'; readonly problem: Problem } | null;
+type Settled = Step | { readonly kind: 'undoing'; readonly problem: Problem } | { readonly kind: 'again' } | null;
 
 /**
  * Carries the outcomes of effects into the rows. An outcome counts only if it has the row's present generation: a
@@ -28,7 +28,7 @@ export function settleAll(
   batches: readonly PendingBatch[],
 ): void {
   const byId = new Map(batches.map((batch) => [batch.id, batch]));
-  const touched = new Map<string, { batch: PendingBatch; leased: boolean; failure: BatchFailure | null }>();
+  const touched = new Map<string, Touch>();
   for (const { effect, result } of outcomes) {
     const { batch: id, index } = batchOf(effect.operation);
     const batch = byId.get(id);
@@ -36,24 +36,29 @@ export function settleAll(
     const undecided = batch.atomicity === 'all-or-nothing' && batch.decision !== 'commit';
     const settled = settleOne(progress.model, effect, result, undecided);
     if (settled === null) continue;
-    const touch = touched.get(id) ?? { batch, leased: false, failure: null };
+    const touch = touched.get(id) ?? { batch, leased: false, again: false, failure: null };
     touched.set(id, touch);
     if (settled.kind === 'undoing') touch.failure ??= { index, problem: settled.problem };
     else if (settled.kind === 'running') touch.leased = true;
+    else if (settled.kind === 'again') touch.again = true;
     else if (settled.kind === 'succeeded' || settled.kind === 'failed') progress.end(batch, index, settled);
   }
-  for (const touch of touched.values()) stand(progress, touch.batch, touch);
+  for (const touch of touched.values()) stand(progress, touch);
 }
 
-function stand(
-  progress: GroupProgress,
-  batch: PendingBatch,
-  { leased, failure }: { leased: boolean; failure: BatchFailure | null },
-): void {
+interface Touch {
+  readonly batch: PendingBatch;
+  leased: boolean;
+  /** An effect is to be issued anew at once. */
+  again: boolean;
+  failure: BatchFailure | null;
+}
+
+function stand(progress: GroupProgress, { batch, leased, again, failure }: Touch): void {
   const undecided = batch.atomicity === 'all-or-nothing' && batch.decision !== 'commit';
   if (!undecided) {
     // Other operations of the batch may still be in flight under the lease that the batch has.
-    progress.stand(batch, { leased: true, ready: false });
+    progress.stand(batch, { leased: true, ready: batch.ready || again });
     return;
   }
   const undoing = failure !== null && batch.decision === null;
@@ -120,6 +125,11 @@ function settleExport(model: Model, effect: EffectOf<'export'>, result: Result, 
   const row = presentAttachment(model, effect);
   if (row === null || row.effect !== 'issued' || row.state !== 'exporting') return null;
   if (result.ok) return exported(model, row, undecided);
+  if (result.problem.code === 'stale-generation') {
+    // A later round for another attachment of the volume came first: it says nothing about this one.
+    model.putAttachment({ ...row, leaseUntil: 0 });
+    return { kind: 'again' };
+  }
   if (undecided) {
     model.putAttachment({ ...row, effect: 'undo', problem: result.problem, leaseUntil: 0 });
     return { kind: 'undoing', problem: result.problem };
@@ -145,7 +155,7 @@ function settleUnexport(model: Model, effect: EffectOf<'unexport'>, result: Resu
     model.putAttachment({ ...row, leaseUntil: model.context.now + effectRetryMs });
     return { kind: 'running', leased: true };
   }
-  releaseVolume(model, row);
+  if (row.state !== 'quarantined') releaseVolume(model, row);
   if (row.effect === 'issued' && !hostHasLetGo(row)) return fence(model, row);
   model.removeAttachment(row);
   model.tell('attachment', row.id, null, 'released');
@@ -158,13 +168,14 @@ function settleUnexport(model: Model, effect: EffectOf<'unexport'>, result: Resu
 /** Cut off by the target while the host may still hold the device: the LUN numbers stay taken until it says "gone". */
 function fence(model: Model, row: AttachmentRow): Step {
   model.putAttachment({ ...row, state: 'quarantined', pendingOperation: null, effect: null, leaseUntil: 0 });
-  model.tell('attachment', row.id, null, 'quarantined');
+  if (row.state !== 'quarantined') model.tell('attachment', row.id, null, 'quarantined');
   return succeeded(null);
 }
 
 function releaseVolume(model: Model, row: AttachmentRow): void {
   const volume = model.volumes.get(row.volumeId);
   assert(volume !== null, 'released-attachment-without-volume');
+  assert(row.accessMode !== 'single-writer' || volume.writer === row.id, 'released-attachment-not-the-writer');
   const released = row.accessMode === 'single-writer' ? { writer: null } : { readers: volume.readers - 1 };
   model.putVolume({ ...volume, ...released });
 }

@@ -14,7 +14,7 @@ import {
 } from './definition.ts';
 import type { Model, Step } from './model.ts';
 import { keysFor, type Pair, pairsOf, resolvePairs } from './paths.ts';
-import { inUse, notFound, volumeKeys } from './volume-delete.ts';
+import { inUse, notFound, onItsWayOut, volumeKeys } from './volume-delete.ts';
 
 type Params = OperationParams['volume.attach'];
 
@@ -87,8 +87,9 @@ function begin(model: Model, operation: OperationContext, volume: VolumeRow, par
       },
     );
   }
-  if (volume.writer !== null || (params.accessMode === 'single-writer' && volume.readers > 0))
-    return inUse(model, volume);
+  if (volume.writer !== null || (params.accessMode === 'single-writer' && volume.readers > 0)) {
+    return onItsWayOut(model, volume) ?? inUse(model, volume);
+  }
   const node = model.storageNodes.get(volume.storageNode);
   if (node === undefined)
     return failed('storage-node-not-found', `Storage node "${volume.storageNode}" is not registered.`);

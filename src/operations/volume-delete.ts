@@ -50,7 +50,7 @@ function refuse(model: Model, operation: OperationContext, name: string, row: Vo
   if (row === null || row.state === 'wiping' || row.state === 'retired') return notFound(name);
   const blocker = blockerOf(row, operation);
   if (blocker !== null) return blocker;
-  if (row.writer !== null || row.readers > 0) return inUse(model, row);
+  if (row.writer !== null || row.readers > 0) return onItsWayOut(model, row) ?? inUse(model, row);
   if (row.state === 'allocated') return null;
   return failed(
     'volume-not-ready',
@@ -59,6 +59,18 @@ function refuse(model: Model, operation: OperationContext, name: string, row: Vo
       related: { volume: row.id, state: row.state },
     },
   );
+}
+
+/**
+ * Whom to wait for when all that holds the volume is being unexported: operations of one volume take effect in their
+ * order. A detach that waits for its host is not waited for: nobody knows for how long.
+ */
+export function onItsWayOut(model: Model, row: VolumeRow): Step | null {
+  const holders = model.attachmentsOfVolume(row.id).filter(({ state }) => state !== 'quarantined');
+  const [first] = holders;
+  if (first === undefined || first.pendingOperation === null) return null;
+  const leaving = holders.every(({ state, effect }) => state === 'detaching' && effect === 'issued');
+  return leaving ? { kind: 'blocked', on: first.pendingOperation } : null;
 }
 
 /** Refuses because of an attachment, and says whose. */

@@ -1,4 +1,4 @@
-import type { OperationParams } from '../domain/operation.ts';
+import { batchOf, type OperationParams } from '../domain/operation.ts';
 import type { AttachmentRow } from '../store/group.ts';
 import {
   blockerOf,
@@ -35,15 +35,16 @@ export const volumeDetach: OperationDefinition<'volume.detach'> = {
     const row = model.attachments.get(params.attachment);
     if (row === null) return notFound(params);
     if (row.pendingOperation === operation.id) return goOn(model, operation, row);
-    const refusal = blockerOf(row, operation) ?? refuseForce(model, row, params);
+    const refusal = refuseForce(model, row, params) ?? (isOvertaken(row, params) ? null : blockerOf(row, operation));
     if (refusal !== null) return refusal;
+    if (row.pendingOperation !== null) model.woken.push(batchOf(row.pendingOperation).batch);
     return begin(model, operation, row, params);
   },
 
   check(model, operation, params) {
     const row = model.attachments.get(params.attachment);
     if (row === null) return notFound(params);
-    const refusal = blockerOf(row, operation) ?? refuseForce(model, row, params);
+    const refusal = refuseForce(model, row, params) ?? blockerOf(row, operation);
     if (refusal !== null) return refusal;
     model.putAttachment(row);
     return null;
@@ -51,8 +52,10 @@ export const volumeDetach: OperationDefinition<'volume.detach'> = {
 };
 
 function begin(model: Model, operation: OperationContext, row: AttachmentRow, params: Params): Step {
-  const detaching = { state: 'detaching', pendingOperation: operation.id, heldBy: null } as const;
-  model.tell('attachment', row.id, null, 'detaching');
+  // A quarantined attachment gave the volume up when it was cut off, and somebody else may write to it by now.
+  const state = row.state === 'quarantined' ? 'quarantined' : 'detaching';
+  const detaching = { state, pendingOperation: operation.id, heldBy: null } as const;
+  if (state !== row.state) model.tell('attachment', row.id, null, state);
   if (hostHasLetGo(row) || params.force === true) {
     issueUnexport(model, reissue(model, row, { ...detaching, effect: 'issued' }), operation.id);
     return running;
@@ -66,6 +69,15 @@ function goOn(model: Model, operation: OperationContext, row: AttachmentRow): St
   if (row.effect !== 'issued' && !hostHasLetGo(row)) return waitsForHost;
   issueUnexport(model, reissue(model, row, { effect: 'issued' }), operation.id);
   return running;
+}
+
+/** Force does not wait behind a detach that waits for the host: that host may never answer. */
+function isOvertaken(row: AttachmentRow, params: Params): boolean {
+  return params.force === true && row.heldBy === null && isWaitingForHost(row);
+}
+
+function isWaitingForHost({ state, effect }: AttachmentRow): boolean {
+  return (state === 'detaching' || state === 'quarantined') && effect === null;
 }
 
 /** The host never claimed the attachment, so no device can exist, or it has proved that the device is gone. */

@@ -43,6 +43,9 @@ export interface PendingBatch {
   readonly atomicity: Atomicity;
   readonly decision: Decision | null;
   readonly failure: BatchFailure | null;
+  /** The next advance looks at it in any case: something that it waited for has ended, or its host has reported. */
+  readonly ready: boolean;
+  readonly leaseUntil: number;
   readonly operations: readonly OperationSpec[];
   /** Operations that have ended already, by index. */
   readonly done: ReadonlySet<number>;
@@ -239,6 +242,8 @@ export interface GroupPlan {
   readonly waits: readonly Wait[];
   /** Operations and batches whose end wakes those that wait for them, and whose own waits are over. */
   readonly unblocked: readonly string[];
+  /** Batches that are to be looked at again because one of their rows was taken over. */
+  readonly woken: readonly string[];
   readonly effects: readonly Effect[];
   readonly events: readonly Omit<Event, 'cursor' | 'at'>[];
 }

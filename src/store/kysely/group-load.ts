@@ -80,9 +80,8 @@ export class GroupLoader {
   }
 
   async attachmentsOf(volumes: readonly VolumeRow[]): Promise<AttachmentRow[]> {
-    const ids = volumes.flatMap(({ id, writer, readers, state }) =>
-      writer !== null || readers > 0 || state === 'allocated' ? [id] : [],
-    );
+    // A volume that was deleted may still have a quarantined attachment; one that nobody has owned yet has none.
+    const ids = volumes.flatMap(({ id, state }) => (state === 'provisioning' || state === 'free' ? [] : [id]));
     if (ids.length === 0) return [];
     const { rows } =
       await sql<AttachmentTable>`SELECT * FROM attachments WHERE volume_id IN ${this.#engine.texts(ids)}`.execute(

@@ -37,6 +37,7 @@ export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean):
   await writeOperations(tx, plan.outcomes);
   await writeBatches(tx, plan.batches);
   await writeWaits(tx, plan, hasWaits);
+  await wake(tx, plan.woken);
   for (const event of plan.events) tx.tell(event);
 }
 
@@ -64,14 +65,17 @@ async function writeAttachments(tx: Change, changes: readonly Changed<Attachment
   const kinds = split(changes, attachmentRecord);
   const stamp = { changed_at_commit: sql`${tx.commit}` };
   await remove(tx, 'attachments', kinds.removed);
-  await update(tx, 'attachments', attachmentColumns, kinds.changed, stamp);
+  await update(tx, 'attachments', attachmentColumns, kinds.changed, { extra: stamp });
   await insert(tx, 'attachments', attachmentColumns, kinds.added, stamp);
 }
+
+/** A policy's version is its ETag, which people hold: that a batch decides about the policy does not change it. */
+const policyMarks: ReadonlySet<string> = new Set(['held_by', 'pending_operation', 'state']);
 
 async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
   const kinds = split(changes, flowPolicyRecord);
   await remove(tx, 'flow_policies', kinds.removed);
-  await update(tx, 'flow_policies', flowPolicyColumns, kinds.changed);
+  await update(tx, 'flow_policies', flowPolicyColumns, kinds.changed, { unversioned: policyMarks });
   await insert(tx, 'flow_policies', flowPolicyColumns, kinds.added);
 }
 
@@ -136,10 +140,16 @@ async function update<T extends Versioned>(
   table: string,
   columns: Columns,
   changed: readonly ChangedRecord<T>[],
-  extra: Extra = {},
+  options: UpdateOptions = {},
 ): Promise<void> {
   const bySet = Map.groupBy(changed, (one) => one.columns.join());
-  for (const rows of bySet.values()) await updateColumns(tx, table, columns, rows, extra);
+  for (const rows of bySet.values()) await updateColumns(tx, table, columns, rows, options);
+}
+
+interface UpdateOptions {
+  readonly extra?: Extra;
+  /** Changes of nothing but these columns leave the version as it is. */
+  readonly unversioned?: ReadonlySet<string>;
 }
 
 async function updateColumns<T extends Versioned>(
@@ -147,7 +157,7 @@ async function updateColumns<T extends Versioned>(
   table: string,
   columns: Columns,
   changed: readonly ChangedRecord<T>[],
-  extra: Extra,
+  { extra = {}, unversioned = new Set() }: UpdateOptions,
 ): Promise<void> {
   const names = changed[0]?.columns ?? [];
   const types = Object.fromEntries(['id', ...names, 'version'].map((name) => [name, columns[name] ?? 'text'] as const));
@@ -157,7 +167,9 @@ async function updateColumns<T extends Versioned>(
   );
   const sets = names.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
   const extras = Object.entries(extra).map(([name, value]) => sql`${sql.id(name)} = ${value}`);
-  const version = sql`version = t.version + 1`;
+  const version = names.every((name) => unversioned.has(name))
+    ? sql`version = t.version`
+    : sql`version = t.version + 1`;
   const answer = await sql`
     UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras, version])}
     FROM ${list} c WHERE t.id = c.id AND t.version = c.version RETURNING 1 AS written`.execute(tx.db);
@@ -278,6 +290,11 @@ async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promis
       lease_until = c.lease_until, ended_at = c.ended_at
     FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended' RETURNING 1 AS written`.execute(tx.db);
   assert(answer.rows.length === rows.length, 'write-batches');
+}
+
+async function wake(tx: Change, batches: readonly string[]): Promise<void> {
+  if (batches.length === 0) return;
+  await sql`UPDATE batches SET ready = 1 WHERE id IN ${tx.engine.texts(batches)} AND state <> 'ended'`.execute(tx.db);
 }
 
 async function writeWaits(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {

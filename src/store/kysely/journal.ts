@@ -1,7 +1,15 @@
 import { type Kysely, sql } from 'kysely';
 import { problem } from '../../domain/errors.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
-import type { BatchFailure, EndedOperation, GroupPlan, GroupPlanner, PendingBatch, PlanContext } from '../group.ts';
+import type {
+  BatchFailure,
+  EndedOperation,
+  GroupPlan,
+  GroupPlanner,
+  PendingBatch,
+  Picture,
+  PlanContext,
+} from '../group.ts';
 import type {
   AcceptAnswer,
   AdvanceOptions,
@@ -144,7 +152,7 @@ export class KyselyJournalStore implements JournalStore {
     return {
       ...answerOf(tx, plan, earlier),
       batches: batches.length,
-      more: records.length < rows.length,
+      more: records.length < rows.length || wakesOthers(plan, picture),
       poolsBelowMinimum: below.map(({ name }) => name),
     };
   }
@@ -160,7 +168,7 @@ export class KyselyJournalStore implements JournalStore {
     const picture = { ...emptyPicture, volumes, attachments: await loader.attachmentsOf(volumes), waits };
     const plan = this.#planner.settle(outcomes, batches, picture, this.#context(tx, options));
     await writePlan(tx, plan, waits.length > 0);
-    const woken = plan.batches.some(({ ready }) => ready) || (waits.length > 0 && plan.unblocked.length > 0);
+    const woken = plan.batches.some(({ ready }) => ready) || wakesOthers(plan, picture);
     return { ...answerOf(tx, plan, earlier), batches: batches.length, more: woken, poolsBelowMinimum: [] };
   }
 
@@ -372,11 +380,17 @@ function pendingBatch(record: BatchTable, ended: readonly OperationTable[]): Pen
     atomicity: record.atomicity as PendingBatch['atomicity'],
     decision: record.decision as PendingBatch['decision'],
     failure: record.failure === null ? null : (JSON.parse(record.failure) as BatchFailure),
+    ready: record.ready === 1,
+    leaseUntil: record.lease_until,
     operations: JSON.parse(record.operations) as OperationSpec[],
     done: new Set(ended.map(({ position }) => position % positionsPerBatch)),
     principal: record.principal,
     acceptedAt: record.accepted_at,
   };
+}
+
+function wakesOthers(plan: GroupPlan, picture: Picture): boolean {
+  return plan.woken.length > 0 || (picture.waits.length > 0 && plan.unblocked.length > 0);
 }
 
 function freeDelta(plan: GroupPlan, pool: string): number {
