@@ -1,8 +1,9 @@
 /** What the clients were told, against what is: acknowledged is there, in doubt is all or nothing, bytes are the owner's. */
 
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { patternsOn } from './bytes.ts';
+import { patternOf, patternsOn } from './bytes.ts';
 import { fieldOf, listOf, textOf } from './call.ts';
 import { mediumName } from './check-reality.ts';
 import type { Memory } from './check-store.ts';
@@ -153,6 +154,26 @@ export function checkBytes({ service, ledger, findings }: ClientCheck, store: St
           `${row.name}: ${file.nonce} of ${file.owner} has ${sectors} of ${file.sectors} sectors in ${mediumName(row)}`,
       );
     }
+  }
+}
+
+/** The same through the filesystem, where it is mounted: as its user sees it. */
+export function checkShownFiles({ ledger, findings }: ClientCheck): void {
+  for (const [resource, files] of ledger.files) {
+    const state = ledger.known(resource)?.state;
+    if (state?.kind !== 'volume' || state.mount === null) continue;
+    for (const { file, owner, nonce, sectors } of files) {
+      const holds = readOrNull(file)?.equals(patternOf(owner, nonce, sectors)) ?? false;
+      findings.expect(holds, 'fsynced-lost', () => `${resource}: ${file} is not what was written`);
+    }
+  }
+}
+
+function readOrNull(path: string): Buffer | null {
+  try {
+    return readFileSync(path);
+  } catch {
+    return null;
   }
 }
 

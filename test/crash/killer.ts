@@ -118,8 +118,11 @@ function read(path: string): string {
   }
 }
 
-/** What was under way when the process died, by what it left: a kill can fall into several at once. */
-export function phasesOf(service: Service, store: StoreImage | null, unanswered: number): string[] {
+/**
+ * What was under way when the process died, by what it left: a kill can fall into several at once. `unanswered` are the
+ * idempotency keys of requests that were under way.
+ */
+export function phasesOf(service: Service, store: StoreImage | null, unanswered: readonly string[]): string[] {
   if (store === null) return ['first start'];
   const { openBatches, volumes, attachments } = store;
   const has = (condition: boolean, phase: string) => (condition ? [phase] : []);
@@ -171,6 +174,14 @@ export function phasesOf(service: Service, store: StoreImage | null, unanswered:
     ),
     ...has(service.helpers().length > 0, 'mkfs left behind'),
   ];
-  if (phases.length > 0) return phases;
-  return unanswered > 0 ? ['before the journal or after the settle'] : ['idle'];
+  const reached = unanswered.map((key) => progressOf(store, key));
+  const all = [...phases, ...reached.filter((phase) => phase !== null)];
+  return all.length > 0 ? [...new Set(all)] : ['nothing that can be told'];
+}
+
+/** How far a request with this key had come that was not answered; null: its phase is told by the rows. */
+function progressOf({ keys, openBatches }: StoreImage, key: string): string | null {
+  const row = keys.find((each) => each.key === key);
+  if (row === undefined) return 'before the journal';
+  return openBatches.some(({ id }) => id === row.batch) ? null : 'after the settle, before the answer';
 }

@@ -59,6 +59,7 @@ export class Ledger {
   readonly #open = new Map<string, Open>();
   /** Fsynced by their owners, by volume. */
   readonly files = new Map<string, OwnedFile[]>();
+  readonly inFlight = new Set<Request>();
   /** With a key and an answer: what a replay must answer again. */
   readonly answered: Request[] = [];
   /** Bodies of batches as they were acknowledged. */
@@ -106,11 +107,13 @@ export class Ledger {
       accepted: [],
     };
     this.#note({ sent: request.id, to, call, key });
+    this.inFlight.add(request);
     return request;
   }
 
   /** Durable before anybody acts on the answer. */
   end(request: Request, answer: Answer | null): void {
+    this.inFlight.delete(request);
     if (answer === null || this.isCut) {
       this.inDoubt += 1;
       return;

@@ -25,6 +25,8 @@ const run = promisify(execFile);
 
 /** How a service comes to its end. */
 export interface Strike {
+  /** Whether other processes of the machine go on. */
+  readonly leavesProcesses: boolean;
   /** Before the first start. */
   prepare(service: Service): Promise<void>;
   /** Afterwards nothing runs, and the data directory is what is left. */
@@ -32,11 +34,14 @@ export interface Strike {
 }
 
 export const killing: Strike = {
+  leavesProcesses: true,
   prepare: async () => {},
   strike: (service) => service.kill(),
 };
 
 export class PowerCut implements Strike {
+  readonly leavesProcesses = false;
+
   async prepare(service: Service): Promise<void> {
     const outer = join(service.root, 'outer.img');
     makeSparseFile(outer, outerBytes);

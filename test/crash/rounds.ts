@@ -13,17 +13,19 @@ import {
   checkBytes,
   checkReplays,
   checkResources,
+  checkShownFiles,
   shownPaths,
 } from './check-clients.ts';
 import { checkReality } from './check-reality.ts';
 import { checkStore, Memory } from './check-store.ts';
+import { Container } from './container.ts';
 import { Findings } from './findings.ts';
 import { phasesOf, type Trigger, triggers, untilTrigger } from './killer.ts';
 import { type Complaint, Ledger } from './ledger.ts';
 import { awayHost, Load, poolName, volumeBytes } from './load.ts';
 import { killing, type Strike } from './power-cut.ts';
 import { Random } from './random.ts';
-import { Service, type ServiceOptions } from './service.ts';
+import { Service, type ServiceOptions, StoreBehindData } from './service.ts';
 import { untilReconciled, untilSettled } from './settled.ts';
 import { readDeadStore, readRows, readStore } from './store-image.ts';
 import { loopDevicesOn } from './world.ts';
@@ -66,6 +68,8 @@ export interface RoundsReport {
 
 const defaultAnswersBeforeKill = 80;
 const busyTimeoutMs = 10_000;
+const containerChance = 0.2;
+const containerStaysMs = 2_000;
 
 export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
   const service = new Service(options);
@@ -139,17 +143,20 @@ export class Rounds {
     const began = performance.now();
     const trigger = this.#random.pick(triggers);
     this.#rounds = round;
+    const container = this.#random.chance(containerChance) ? await Container.start(this.#service.root) : null;
     this.load.start();
     const { answersBeforeKill = defaultAnswersBeforeKill } = this.#options;
     await this.#untilBusy(this.#random.below(answersBeforeKill));
     await untilTrigger(this.#service, trigger, this.#random);
+    if (!this.#strike.leavesProcesses) await container?.end();
     const phases = await this.#kill();
     await this.load.stop();
     this.ledger.isCut = false;
     if (trigger === 'start') phases.push(...(await this.#killAtStart()));
     count(this.#killsByTrigger, [trigger]);
+    if (container?.running === true) phases.push('held by a container');
     count(this.#killsByPhase, phases);
-    const complaints = await this.#recoverAndCheck();
+    const complaints = await this.#recoverAndCheck(container);
     for (const complaint of complaints) this.#complaints.push({ round, ...complaint });
     return { round, trigger, phases, complaints, seconds: (performance.now() - began) / 1_000 };
   }
@@ -181,9 +188,9 @@ export class Rounds {
   }
 
   async #kill(): Promise<string[]> {
-    const answered = this.ledger.acknowledged + this.ledger.inDoubt;
+    const keys = [...this.ledger.inFlight].flatMap(({ key }) => key ?? []);
     await this.#strike.strike(this.#service, this.ledger);
-    return phasesOf(this.#service, readDeadStore(this.#service.storeFile), this.ledger.requests - answered);
+    return phasesOf(this.#service, readDeadStore(this.#service.storeFile), keys);
   }
 
   /** Recovery itself is interrupted, at any moment of it. */
@@ -195,19 +202,25 @@ export class Rounds {
     return ['recovery', ...phases.filter((phase) => phase !== 'idle')];
   }
 
-  async #recoverAndCheck(): Promise<readonly Complaint[]> {
+  /** A container of before the crash holds its copies of the mounts until the service has been up for a while. */
+  async #recoverAndCheck(container: Container | null): Promise<readonly Complaint[]> {
     const findings = new Findings();
     // What is wrong already is not worth a restart.
-    if (isEnough(this.ledger.complaints, this.#options)) return this.ledger.complaints;
+    if (isEnough(this.ledger.complaints, this.#options)) {
+      await container?.end();
+      return this.ledger.complaints;
+    }
     try {
       await this.#service.start();
       await this.#registerAwayHost();
+      await sleep(container === null ? 0 : this.#random.below(containerStaysMs));
+      await container?.end();
       await this.check(findings);
     } catch (error) {
-      findings.expect(false, 'check-failed', () =>
-        error instanceof Error ? (error.stack ?? error.message) : String(error),
-      );
+      const code = error instanceof StoreBehindData ? 'store-behind-data' : 'check-failed';
+      findings.expect(false, code, () => (error instanceof Error ? (error.stack ?? error.message) : String(error)));
     }
+    await container?.end();
     this.#checks += findings.checks;
     return [...this.ledger.complaints.splice(0), ...findings.complaints];
   }
@@ -235,6 +248,7 @@ export class Rounds {
     checkStore(findings, service, store, this.#memory);
     checkReality(findings, service, store, shownPaths(check));
     checkBytes(check, store);
+    checkShownFiles(check);
     checkBystander(findings, service.root);
     // What is wrong already is not worth waiting for more.
     if (isEnough(findings.complaints, this.#options)) return;

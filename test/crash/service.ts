@@ -7,7 +7,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync,
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loopsBelow, mountsBelow, quietly } from '../support/linux-host-harness.ts';
-import { type Answer, type Call, call, fieldOf } from './call.ts';
+import { type Answer, type Call, call, fieldOf, listOf, textOf } from './call.ts';
 
 const startTimeoutMs = 60_000;
 const endTimeoutMs = 30_000;
@@ -29,6 +29,9 @@ const intervals = {
   FCR_RECONCILE_HOSTS: '250ms',
   FCR_RECONCILE_RETENTION: '250ms',
 };
+
+/** The product refuses its own data: what it had acknowledged is not in its store any more. */
+export class StoreBehindData extends Error {}
 
 export interface ServiceOptions {
   /** Script and arguments; default: the shipped program. */
@@ -163,6 +166,9 @@ export class Service {
 
   async #isReady(): Promise<boolean> {
     const ready = await this.controller({ method: 'GET', path: '/readyz' });
+    const reasons = listOf(ready?.body, 'unready').map((part) => textOf(part, 'reason'));
+    const behind = reasons.find((reason) => reason.startsWith('The store is behind'));
+    if (behind !== undefined) throw new StoreBehindData(behind);
     if (ready?.status !== 200) return false;
     const status = await this.agent({ method: 'GET', path: '/v1/status' });
     const last = fieldOf(status?.body, 'lastReconcile');

@@ -157,6 +157,11 @@ const bugs = {
     expected: ['device-left-after-detach', 'loop-devices-differ'],
     plant: inHost(() => ({ detach: async (target) => goneProof(target) })),
   },
+  'gone-while-held': {
+    about: 'a host that says "gone" though a container still holds the filesystem',
+    expected: ['device-left-after-detach', 'foreign-bytes'],
+    plant: inHost((host) => ({ detach: (target) => host.detach(target).catch(() => goneProof(target)) })),
+  },
   'lun-free-before-gone': {
     about: 'a volume and its LUN that are free a moment before the device is gone',
     expected: ['device-left-after-detach'],
@@ -194,7 +199,7 @@ const bugs = {
   },
   'commits-not-synced': {
     about: 'commits that are not fsynced, and a power cut',
-    expected: ['acknowledged-lost', 'check-failed'],
+    expected: ['acknowledged-lost', 'store-behind-data'],
     cut: true,
     plant: (real) => ({ ...real, openStore: openUnsyncedStore }),
   },
