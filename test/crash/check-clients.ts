@@ -196,7 +196,7 @@ export async function checkReplays(check: ClientCheck, open: readonly Request[],
   const { service, ledger, findings } = check;
   for (const request of ledger.answered.splice(0).slice(-replaysPerRound)) {
     const { answer } = request;
-    const again = await service.controller(request.call);
+    const again = await service.controller(patient(request));
     findings.expect(
       isSameAnswer(answer?.body, again?.body) && answer?.status === again?.status,
       'replay-differs',
@@ -220,7 +220,11 @@ export async function checkReplays(check: ClientCheck, open: readonly Request[],
   }
 }
 
-/** A volume that was answered while it was young shows itself as it was then: everything stated is equal. */
+/** The same request, now with time to wait for its outcome. */
+function patient({ call, key }: Request): Request['call'] {
+  return { ...call, headers: { 'idempotency-key': key ?? '' } };
+}
+
 function isSameAnswer(first: unknown, again: unknown): boolean {
   if (fieldOf(first, 'code') !== undefined) return fieldOf(first, 'code') === fieldOf(again, 'code');
   return isDeepStrictEqual(first, again);

@@ -152,9 +152,9 @@ export class Ledger {
   settle(requests: readonly Request[]): void {
     for (const resource of new Set(requests.flatMap(({ parts }) => parts.map((part) => part.resource)))) {
       const concerned = requests.filter(({ parts }) => parts.some((part) => part.resource === resource));
-      const before = this.#states.get(resource) ?? [null];
-      const isOpen = concerned.some((request) => partOf(request, resource).outcomes.some(isUncertain));
-      if (isOpen) this.#open.set(resource, { before, requests: concerned });
+      const { before, requests: earlier } = this.#open.get(resource) ?? this.#settledAt(resource);
+      const isOpen = [...earlier, ...concerned].some((request) => partOf(request, resource).outcomes.some(isUncertain));
+      if (isOpen) this.#open.set(resource, { before, requests: [...earlier, ...concerned] });
       else this.#advance(resource, before, concerned);
     }
   }
@@ -182,6 +182,10 @@ export class Ledger {
     this.#open.delete(resource);
     this.#states.set(resource, [state]);
     if (ownerOf(before) !== ownerOf(state) || state === null) this.#forgetFilesOfOthers(resource, ownerOf(state));
+  }
+
+  #settledAt(resource: string): Open {
+    return { before: this.#states.get(resource) ?? [null], requests: [] };
   }
 
   #checkAtomic({ id, atomic, outcomes }: Request): void {
