@@ -90,11 +90,12 @@ function stopRound(progress: GroupProgress, batch: PendingBatch, { index, step }
 function planAll(progress: GroupProgress, batch: PendingBatch, decided: boolean): Planned[] {
   const planned: Planned[] = [];
   const postponed = new Map<string, number>();
+  const begun = hasBegun(progress.model, batch);
   for (const { spec, index } of openOperations(batch)) {
     const step = withDefinition(spec, (definition, params): Step => {
       const operation = { id: operationId(batch.id, index), batch: batch.id, decided };
       const keys = definition.keys(params, progress.model);
-      const earlier = progress.earlierOnKeys(keys, batch, 0);
+      const earlier = begun ? null : progress.earlierOnKeys(keys, batch, 0);
       if (earlier !== null) return { kind: 'blocked', on: earlier };
       if (decided) return definition.plan(progress.model, operation, params);
       // Two deferred ones get into each other's way only over the resource itself, which is their first key.

@@ -11,7 +11,7 @@ export function planEach(progress: GroupProgress, batch: PendingBatch): void {
   for (const { spec, index } of openOperations(batch)) {
     const operation = { id: operationId(batch.id, index), batch: batch.id, decided: true };
     const keys = withDefinition(spec, (definition, params) => definition.keys(params, progress.model));
-    const earlier = progress.earlierOnKeys(keys, batch, index);
+    const earlier = progress.model.begun.has(operation.id) ? null : progress.earlierOnKeys(keys, batch, index);
     const step: Step =
       earlier === null
         ? withDefinition(spec, (definition, params) => definition.plan(progress.model, operation, params))

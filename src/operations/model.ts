@@ -40,6 +40,8 @@ export class Model {
   readonly effects: Effect[] = [];
   readonly lunChanges: LunChange[] = [];
   readonly events: Omit<Event, 'cursor' | 'at'>[] = [];
+  /** Operations that have marked a row: they go on, whoever waits. */
+  readonly begun: ReadonlySet<string>;
   /** Batches to look at again. */
   readonly woken: string[] = [];
   /** The all-or-nothing batch that is being planned: rows it touches are held for it. */
@@ -57,6 +59,9 @@ export class Model {
     this.hosts = new Map(picture.hosts.map((host) => [host.name, host]));
     this.storageNodes = new Map(picture.storageNodes.map((node) => [node.name, node]));
     this.qosPolicies = picture.qosPolicies;
+    this.begun = new Set(
+      [...picture.volumes, ...picture.attachments].flatMap(({ pendingOperation }) => pendingOperation ?? []),
+    );
     for (const row of picture.volumes) if (row.name !== null) this.#volumeByName.set(row.name, row.id);
     for (const row of picture.flowPolicies) this.#flowByKey.set(flowKeyOf(row), row.id);
     for (const row of picture.attachments) this.#attachmentsOf(row.volumeId).add(row.id);

@@ -53,6 +53,11 @@ const volumeDetach = Type.Object(
   {
     attachment: field.reference({ description: 'Id of the attachment.' }),
     force: field.maybeFlag({ description: 'Fence the host off instead of waiting for its word.' }),
+    goneEpoch: field.maybeInteger(
+      { minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+      { description: 'From the host itself: its device of this epoch is proved to be gone.' },
+    ),
+    goneProof: field.maybeReference({ description: 'How that was proved; kept with the operation.' }),
   },
   closed,
 );
@@ -116,6 +121,7 @@ const parsers: Readonly<Record<OperationType, OperationParser>> = {
   'volume.detach': parserOf('volume.detach', (stated) => ({
     attachment: stated.attachment,
     ...(stated.force === true ? { force: true } : {}),
+    ...(isStated(stated.goneEpoch) ? { gone: { epoch: stated.goneEpoch, proof: stated.goneProof ?? '' } } : {}),
   })),
   'flow-policy.create': parserOf('flow-policy.create', flowPolicyParams),
   'flow-policy.delete': parserOf('flow-policy.delete', (stated) => ({

@@ -35,6 +35,7 @@ export const volumeDetach: OperationDefinition<'volume.detach'> = {
     const row = model.attachments.get(params.attachment);
     if (row === null) return notFound(params);
     if (row.pendingOperation === operation.id) return goOn(model, operation, row);
+    if (params.gone !== undefined) return letGo(model, operation, row, params.gone.epoch);
     const refusal = refuseForce(model, row, params) ?? (isOvertaken(row, params) ? null : blockerOf(row, operation));
     if (refusal !== null) return refusal;
     if (row.pendingOperation !== null) model.woken.push(batchOf(row.pendingOperation).batch);
@@ -62,6 +63,21 @@ function begin(model: Model, operation: OperationContext, row: AttachmentRow, pa
   }
   model.putAttachment({ ...row, ...detaching, effect: null, leaseUntil: 0 });
   return waitsForHost;
+}
+
+/** The host's word comes with the wish: whoever waited for it goes on, and this operation behind him. */
+function letGo(model: Model, operation: OperationContext, row: AttachmentRow, epoch: number): Step {
+  if (row.epoch !== epoch) {
+    return failed('stale-epoch', `Attachment "${row.id}" is at epoch ${row.epoch}, the host's word at ${epoch}.`);
+  }
+  const gone = { ...row, hostSide: 'gone' } as const;
+  const blocker = blockerOf(row, operation);
+  if (blocker === null) return begin(model, operation, gone, { attachment: row.id });
+  if (isWaitingForHost(row) && row.pendingOperation !== null) {
+    model.putAttachment(gone);
+    model.woken.push(batchOf(row.pendingOperation).batch);
+  }
+  return blocker;
 }
 
 function goOn(model: Model, operation: OperationContext, row: AttachmentRow): Step {

@@ -1,0 +1,200 @@
+/** Batches that take effect as a whole or not at all, and what others see of them meanwhile. */
+import test, { type ExecutionContext } from 'ava';
+import { problem } from '../../src/domain/errors.ts';
+import {
+  attach,
+  attachReader,
+  create,
+  createOnDemand,
+  detach,
+  OperationWorld,
+  permit,
+  poolDefaults,
+  remove,
+  removePolicy,
+  words,
+} from '../support/operation-world.ts';
+import { firstPage, sqliteWorld } from '../support/store-world.ts';
+
+const open = sqliteWorld();
+const begin = (t: ExecutionContext) => OperationWorld.open(t, open, { free: 6 });
+const broken = problem('device-error', 'The medium is broken.');
+const unheard = '20:00:02:00:00:00:00:ff';
+
+async function ended(t: ExecutionContext, world: OperationWorld, id: string, expected: readonly string[]) {
+  const batch = await world.batch(id);
+  t.deepEqual(words(batch), [...expected]);
+  t.is(batch.state, 'ended');
+  t.is(await world.leftovers(), '');
+}
+
+test('HAZARD 6: a batch without effects is decided in one commit, each operation on what the ones before it did', async (t) => {
+  const world = await begin(t);
+  const batch = await world.accept([create('a'), remove('a'), create('a'), create('a')], 'all-or-nothing');
+  const answer = await world.advance();
+  t.deepEqual(
+    answer.ended.map(({ id, decision }) => [id, decision]),
+    [[batch, 'commit']],
+  );
+  await ended(t, world, batch, ['done', 'done', 'done', 'existing']);
+});
+
+test('HAZARD 6: one refusal leaves nothing of the batch, and says whose it was', async (t) => {
+  const world = await begin(t);
+  const batch = await world.run([create('a'), permit('n'), remove('nobody'), create('b')], 'all-or-nothing');
+  await ended(t, world, batch.id, ['batch-aborted', 'batch-aborted', 'volume-not-found', 'batch-aborted']);
+  t.is(await world.store.resources.volumeGet('a'), null);
+  t.deepEqual((await world.store.resources.flowPolicyList({}, firstPage)).items, []);
+});
+
+test('HAZARD 6: an effect that fails takes all back: deleted and detached are only those of a batch that is decided', async (t) => {
+  const world = await begin(t);
+  const before = await world.run([create('old'), create('used'), attach('used'), permit('n')]);
+  const ids = before.operations.map(({ resource }) => resource?.id ?? '');
+  world.node.inject({ effect: 'fail', kind: 'export', problem: broken });
+  const batch = await world.run(
+    [createOnDemand('new'), attach('new'), remove('old'), detach(ids[2] ?? ''), removePolicy(ids[3] ?? '')],
+    'all-or-nothing',
+  );
+  await ended(t, world, batch.id, ['batch-aborted', 'device-error', ...Array(3).fill('batch-aborted')]);
+  t.is(batch.decision, 'undoing');
+  t.is((await world.store.resources.volumeGet('old'))?.state, 'allocated');
+  t.is((await world.attachmentOf('used')).state, 'exported');
+  t.not(await world.store.resources.flowPolicyGet(ids[3] ?? ''), null);
+  t.is(await world.store.resources.volumeGet('new'), null);
+});
+
+test('HAZARD 6: others wait for what an undecided batch holds, and then see what became of it', async (t) => {
+  for (const fails of [false, true]) {
+    const world = await begin(t);
+    await world.run([create('old')]);
+    const batch = await world.accept([createOnDemand('slow'), create('new'), remove('old')], 'all-or-nothing');
+    const { effects } = await world.advance();
+    const others = [
+      await world.accept([create('new')]),
+      await world.accept([attach('old')]),
+      await world.accept([create('old')]),
+    ];
+    const during = await world.advance();
+    t.deepEqual(during.ended, []);
+    t.deepEqual(during.effects, []);
+    if (fails) world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
+    await world.settle(await world.carryOut(effects));
+    await world.settleDown();
+    const seen = await Promise.all(others.map(async (id) => words(await world.batch(id))));
+    t.deepEqual(seen, fails ? [['done'], ['done'], ['existing']] : [['existing'], ['volume-not-found'], ['done']]);
+    const expected = fails ? ['device-error', 'batch-aborted', 'batch-aborted'] : ['done', 'done', 'done'];
+    await ended(t, world, batch, expected);
+  }
+});
+
+test('HAZARD 6: a batch that waited goes on as if it came just then, its operations not behind one another', async (t) => {
+  const world = await begin(t);
+  await world.run([create('old')]);
+  await world.accept([createOnDemand('slow'), create('held')], 'all-or-nothing');
+  const { effects } = await world.advance();
+  const waiting = await world.accept(
+    [create('held'), create('b'), attach('b'), attach('held', 'host2')],
+    'all-or-nothing',
+  );
+  const replacing = await world.accept(
+    [remove('held'), create('held'), remove('old'), create('old')],
+    'all-or-nothing',
+  );
+  t.deepEqual((await world.advance()).ended, []);
+  await world.settle(await world.carryOut(effects));
+  await world.settleDown();
+  await ended(t, world, waiting, ['existing', 'done', 'done', 'done']);
+  await ended(t, world, replacing, ['volume-in-use', 'batch-aborted', 'batch-aborted', 'batch-aborted']);
+});
+
+test('HAZARD 14: operations behind the one that an all-or-nothing batch waits for keep their places too', async (t) => {
+  const world = await begin(t);
+  await world.accept([createOnDemand('slow'), create('held')], 'all-or-nothing');
+  const { effects } = await world.advance();
+  const waiting = await world.accept([attach('held'), remove('nobody'), create('late')], 'all-or-nothing');
+  const replaced = await world.accept([create('held'), remove('absent'), create('late')], 'all-or-nothing');
+  const later = await world.accept([create('late', { pool: poolDefaults.name, labels: { mine: 'yes' } })]);
+  t.deepEqual((await world.advance()).ended, []);
+  await world.settle(await world.carryOut(effects));
+  await world.settleDown();
+  await ended(t, world, waiting, ['batch-aborted', 'volume-not-found', 'batch-aborted']);
+  await ended(t, world, replaced, ['batch-aborted', 'volume-not-found', 'batch-aborted']);
+  await ended(t, world, later, ['done']);
+});
+
+test('HAZARD 6: once it is decided, nobody waits for a detach that its host has to confirm', async (t) => {
+  const world = await begin(t);
+  await world.run([create('used'), attach('used')]);
+  const attachment = await world.attachmentOf('used');
+  await world.hostSays(attachment, 'claimed');
+  const batch = await world.accept([createOnDemand('new'), detach(attachment.id)], 'all-or-nothing');
+  const { effects } = await world.advance();
+  const other = await world.accept([attach('new')]);
+  await world.advance();
+  await world.settle(await world.carryOut(effects));
+  await world.settleDown();
+  t.deepEqual(words(await world.batch(batch)), ['done', 'running']);
+  t.deepEqual(words(await world.batch(other)), ['done']);
+  await world.hostSays(attachment, 'gone');
+  await world.settleDown();
+  await ended(t, world, batch, ['done', 'done']);
+});
+
+test('HAZARD 6: a name that is given anew behind its deletion refused where the deletion has to wait for effects', async (t) => {
+  const world = await begin(t);
+  await world.run([create('old')]);
+  const replacing = await world.run([createOnDemand('a'), remove('old'), create('old')], 'all-or-nothing');
+  await ended(t, world, replacing.id, ['batch-aborted', 'batch-aborted', 'resource-in-use']);
+  t.is((await world.store.resources.volumeGet('old'))?.state, 'allocated');
+});
+
+test('two readers of one volume are detached by one batch', async (t) => {
+  const world = await begin(t);
+  const made = await world.run([create('data'), attachReader('data', 'host1'), attachReader('data', 'host2')]);
+  const ids = made.operations.slice(1).map(({ resource }) => resource?.id ?? '');
+  const batch = await world.run(
+    ids.map((id) => detach(id)),
+    'all-or-nothing',
+  );
+  await ended(t, world, batch.id, ['done', 'done']);
+});
+
+test('a policy keeps its ETag while a batch decides about it, and a new one is answered with the ETag that it has', async (t) => {
+  const world = await begin(t);
+  const made = await world.run([createOnDemand('a'), permit('n')], 'all-or-nothing');
+  const policy = made.operations[1]?.resource;
+  t.like(await world.store.resources.flowPolicyGet(policy?.id ?? ''), { version: policy?.version, state: 'active' });
+  world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
+  await world.run([createOnDemand('b'), removePolicy(policy?.id ?? '', 1)], 'all-or-nothing');
+  t.is((await world.store.resources.flowPolicyGet(policy?.id ?? ''))?.version, 1);
+  const batch = await world.run([createOnDemand('b'), removePolicy(policy?.id ?? '', 1)], 'all-or-nothing');
+  await ended(t, world, batch.id, ['done', 'done']);
+});
+
+test('HAZARD 6: a policy of an undecided batch decides its own attaches and nobody else’s', async (t) => {
+  const world = await begin(t);
+  await world.run([create('data')]);
+  const deny = permit('n', { action: 'deny' });
+  const denied = await world.run([deny, attach('data', 'host1', { namespace: 'n' })], 'all-or-nothing');
+  await ended(t, world, denied.id, ['batch-aborted', 'host-unreachable-paths']);
+  const held = await world.accept([createOnDemand('slow'), deny], 'all-or-nothing');
+  const { effects } = await world.advance();
+  const other = await world.accept([attach('data', 'host1', { namespace: 'n' })]);
+  await world.settle(await world.carryOut((await world.advance()).effects));
+  t.deepEqual(words(await world.batch(other)), ['done']);
+  await world.settle(await world.carryOut(effects));
+  await world.settleDown();
+  await ended(t, world, held, ['done', 'done']);
+});
+
+test('a redirect to a port that leads nowhere is a refusal of that attach alone', async (t) => {
+  const world = await begin(t);
+  const batch = await world.run([
+    create('data'),
+    permit('n', { action: 'redirect', redirectTo: unheard }),
+    attach('data', 'host1', { namespace: 'n' }),
+    create('other'),
+  ]);
+  await ended(t, world, batch.id, ['done', 'done', 'host-unreachable-paths', 'done']);
+});
