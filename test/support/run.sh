@@ -55,6 +55,7 @@ missing_packages() {
     have mkfs.xfs || echo xfsprogs
     have losetup || echo mount
     have ip || echo iproute2
+    have curl || echo curl
   fi
 }
 
