@@ -36,6 +36,8 @@ export interface RoundsOptions extends ServiceOptions {
   readonly workers?: number;
   /** The most answers that a round waits for before it looks for a moment to kill. */
   readonly answersBeforeKill?: number;
+  /** How often there is a container that has copied the mounts; default: in a fifth of the rounds. */
+  readonly containerChance?: number;
   /** How the service is ended; default: killed. */
   readonly strike?: Strike;
   /** Where the clients' and the product's logs go when there was a complaint. */
@@ -68,7 +70,7 @@ export interface RoundsReport {
 
 const defaultAnswersBeforeKill = 80;
 const busyTimeoutMs = 10_000;
-const containerChance = 0.2;
+const defaultContainerChance = 0.2;
 const containerStaysMs = 2_000;
 
 export async function runRounds(options: RoundsOptions): Promise<RoundsReport> {
@@ -143,6 +145,7 @@ export class Rounds {
     const began = performance.now();
     const trigger = this.#random.pick(triggers);
     this.#rounds = round;
+    const { containerChance = defaultContainerChance } = this.#options;
     const container = this.#random.chance(containerChance) ? await Container.start(this.#service.root) : null;
     this.load.start();
     const { answersBeforeKill = defaultAnswersBeforeKill } = this.#options;

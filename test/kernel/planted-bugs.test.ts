@@ -10,10 +10,17 @@ const roundsMax = 12;
 const answersBeforeKill = 250;
 
 for (const name of plantedBugNames) {
-  const { about, expected, cut } = plantedBugs[name];
+  const { about, expected, cut, held } = plantedBugs[name];
   test.serial(`the crash checker finds a planted bug: ${about}`, async (t) => {
-    const options = { seed: 3, rounds: roundsMax, answersBeforeKill, stopAt: expected, program: [testProgram, name] };
-    const report = await roundsOf(t, cut === true ? { ...options, strike: new PowerCut() } : options);
+    const report = await roundsOf(t, {
+      seed: 3,
+      rounds: roundsMax,
+      answersBeforeKill,
+      stopAt: expected,
+      program: [testProgram, name],
+      ...(cut === true ? { strike: new PowerCut() } : {}),
+      ...(held === true ? { containerChance: 1 } : {}),
+    });
     const isFound = report.complaints.some(({ code }) => expected.includes(code));
     t.true(isFound, described(report));
   });

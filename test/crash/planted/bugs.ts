@@ -26,6 +26,8 @@ export interface PlantedBug {
   readonly expected: readonly string[];
   /** Only a power cut shows it: to a process that is killed the page cache is as good as the disk. */
   readonly cut?: boolean;
+  /** Only a container that holds the mounts shows it. */
+  readonly held?: boolean;
   plant(real: StandaloneParts): StandaloneParts;
 }
 
@@ -160,6 +162,7 @@ const bugs = {
   'gone-while-held': {
     about: 'a host that says "gone" though a container still holds the filesystem',
     expected: ['device-left-after-detach', 'foreign-bytes'],
+    held: true,
     plant: inHost((host) => ({ detach: (target) => host.detach(target).catch(() => goneProof(target)) })),
   },
   'lun-free-before-gone': {
