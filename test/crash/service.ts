@@ -11,6 +11,7 @@ import { type Answer, type Call, call, fieldOf, listOf, textOf } from './call.ts
 
 const startTimeoutMs = 60_000;
 const endTimeoutMs = 30_000;
+const exitAttempts = 60;
 const repository = new URL('../../', import.meta.url).pathname;
 
 /** The shipped program. */
@@ -59,7 +60,7 @@ export class Service {
     this.#socketDirectory = join(this.root, 'run');
     this.#logFile = join(this.root, 'service.log');
     for (const path of [this.dataDirectory, this.mountDirectory, this.#socketDirectory]) mkdirSync(path);
-    process.once('exit', this.#endNow);
+    process.once('exit', this.#takeDownNow);
   }
 
   get pid(): number {
@@ -149,20 +150,31 @@ export class Service {
 
   async takeDown(): Promise<void> {
     await this.kill();
-    process.removeListener('exit', this.#endNow);
+    process.removeListener('exit', this.#takeDownNow);
     const deadline = performance.now() + endTimeoutMs;
     while (this.helpers().length > 0 && performance.now() < deadline) await sleep(20);
-    while (mountsBelow(this.root).length + loopsBelow(this.root).length > 0 && performance.now() < deadline) {
-      for (const path of mountsBelow(this.root).reverse()) quietly('umount', [path]);
-      for (const device of loopsBelow(this.root)) quietly('losetup', ['-d', device]);
-      await sleep(20);
-    }
+    while (!this.#isReleased() && performance.now() < deadline) await sleep(20);
     rmSync(this.root, { recursive: true, force: true, maxRetries: 10 });
   }
 
   readonly #endNow = (): void => {
     if (this.running) this.#child?.kill('SIGKILL');
   };
+
+  /** When this process ends before its time, nothing may stay behind either, and nothing can be waited for. */
+  readonly #takeDownNow = (): void => {
+    this.#endNow();
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (let left = exitAttempts; left > 0 && !this.#isReleased(); left -= 1) Atomics.wait(pause, 0, 0, 50);
+    rmSync(this.root, { recursive: true, force: true, maxRetries: 10 });
+  };
+
+  /** Lets go of mounts and devices; true when there are none. */
+  #isReleased(): boolean {
+    for (const path of mountsBelow(this.root).reverse()) quietly('umount', [path]);
+    for (const device of loopsBelow(this.root)) quietly('losetup', ['-d', device]);
+    return mountsBelow(this.root).length + loopsBelow(this.root).length === 0;
+  }
 
   async #isReady(): Promise<boolean> {
     const ready = await this.controller({ method: 'GET', path: '/readyz' });
