@@ -23,7 +23,14 @@ export interface ControllerPort {
    * `DELETE /v1/attachments/{id}`. With `waitMs` 0 it answers as soon as the detach is durable (`Prefer:
    * respond-async`). Absent is success.
    */
-  attachmentDelete(id: string, options: { readonly waitMs: number }): Promise<void>;
+  attachmentDelete(
+    id: string,
+    options: {
+      readonly waitMs: number;
+      /** The device of this epoch is proved to be gone: with the wish goes all that the controller waits for. */
+      readonly gone?: { readonly epoch: number; readonly proof: string };
+    },
+  ): Promise<void>;
   /** `PUT /v1/attachments/{id}/host-state`. `stale-epoch` or `attachment-not-found` when it has moved on. */
   hostStateReport(report: HostSideReport): Promise<Attachment>;
   /** Begins a scan: the sequence marks what the controller knew when it began. */

@@ -1,6 +1,6 @@
 /**
- * From a mounted filesystem to nothing, in this order: the mount, the wish to detach (durable at the controller), the
- * device, the proof that it is gone, the word about it. Only then may the controller unexport and give the volume away.
+ * From a mounted filesystem to nothing, in this order: the mount, the device, the proof that it is gone, the word about
+ * it. Only then may the controller unexport and give the volume away. The wish is durable in the journal here before.
  *
  * Every step is repeatable. Relies on the caller to hold the volume. A device that somebody still holds stays, with its
  * record in `detaching`; it is never reported gone.
@@ -24,16 +24,50 @@ export interface Release {
 
 /** Ends the attachment. `device-busy`, `controller-unavailable`: it is to be repeated. */
 export async function release(context: AgentContext, { held, records, asked }: Release): Promise<void> {
-  const { target } = held;
-  if (!asked) await context.link.call((controller) => controller.attachmentDelete(target.attachmentId, { waitMs: 0 }));
-  const proof = await removeDevice(context, target, records);
-  if (proof !== null) await reportGone(context, target, proof);
-  await waitReleased(context, target.attachmentId);
+  if (asked) await finishDetach(context, held.target, records);
+  else await beginDetach(context, held.target, records);
   await removeOwnDirectories(context, records);
   // Not waited for: were it lost, the controller would say that the attachment is over, and the record would go then.
   context.journal.remove(records.map((record) => record.id)).catch((error: unknown) => {
-    context.logger.error({ err: error, attachment: target.attachmentId }, 'a finished mount could not be forgotten');
+    context.logger.error(
+      { err: error, attachment: held.target.attachmentId },
+      'a finished mount could not be forgotten',
+    );
   });
+}
+
+/** The controller is told once, when everything here is done: wish and proof in one durable step. */
+async function beginDetach(
+  context: AgentContext,
+  target: DeviceTarget,
+  records: readonly MountRecord[],
+): Promise<void> {
+  const { link, limits } = context;
+  const { attachmentId, epoch } = target;
+  let proof: DeviceProof | null = null;
+  try {
+    proof = await removeDevice(context, target, records);
+  } catch (error) {
+    // What is still held is to be seen as such, and nobody may be given the volume meanwhile.
+    await link.call((controller) => controller.attachmentDelete(attachmentId, { waitMs: 0 }));
+    throw error;
+  }
+  const gone = proof === null ? {} : { gone: { epoch, proof: `${proof.method} ${proof.device ?? ''}`.trim() } };
+  await link
+    .call((controller) => controller.attachmentDelete(attachmentId, { waitMs: limits.releaseWaitMs, ...gone }))
+    .catch((error: unknown) => {
+      if (!hasMovedOn(error)) throw error;
+    });
+}
+
+async function finishDetach(
+  context: AgentContext,
+  target: DeviceTarget,
+  records: readonly MountRecord[],
+): Promise<void> {
+  const proof = await removeDevice(context, target, records);
+  if (proof !== null) await reportGone(context, target, proof);
+  await waitReleased(context, target.attachmentId);
 }
 
 /** Resolves once the mounts are forgotten for good; they must be gone. */

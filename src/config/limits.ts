@@ -67,6 +67,7 @@ export const limits = {
   spaceWatchEveryMs: 10_000,
   spaceSlackPercent: 1,
   retentionBatches: 1_000,
+  reconcileSoonMs: 250,
   reconcileLeaseMs: 120_000,
   postgresConnections: 8,
   // resources

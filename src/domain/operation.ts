@@ -41,7 +41,12 @@ export interface OperationParams {
     /** The host itself asks and will make the device at once: no other claim is needed before it touches anything. */
     readonly claim?: boolean;
   };
-  'volume.detach': { readonly attachment: string; readonly force?: boolean };
+  'volume.detach': {
+    readonly attachment: string;
+    readonly force?: boolean;
+    /** The host itself asks, and has proved that the device of this epoch is gone: nothing is left to wait for. */
+    readonly gone?: { readonly epoch: number; readonly proof: string };
+  };
   'flow-policy.create': {
     readonly initiatorWwpn?: string;
     readonly targetWwpn?: string;

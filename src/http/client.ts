@@ -39,6 +39,12 @@ export interface WaitOptions extends CallOptions {
   readonly waitMs?: number;
 }
 
+export interface DetachOptions extends WaitOptions {
+  readonly force?: boolean;
+  /** From the host itself: its device of this epoch is proved to be gone. */
+  readonly gone?: { readonly epoch: number; readonly proof: string };
+}
+
 export interface ListOptions extends CallOptions {
   readonly pageSize?: number;
   readonly pageToken?: string;
@@ -166,8 +172,12 @@ export class ControllerClient {
     return collectPages((pageToken) => this.attachmentPage(filter, { pageSize: limits.pageSizeMax, ...pageToken }));
   }
   /** Absent is success. `waitMs` 0: answered when the detach is durable; otherwise waits until it has ended. */
-  async attachmentDelete(id: string, options: WaitOptions & { readonly force?: boolean } = {}): Promise<void> {
-    const query = options.force === true ? { force: true } : {};
+  async attachmentDelete(id: string, options: DetachOptions = {}): Promise<void> {
+    const { force, gone } = options;
+    const query = {
+      ...(force === true ? { force: true } : {}),
+      ...(gone === undefined ? {} : { goneEpoch: gone.epoch, goneProof: gone.proof }),
+    };
     try {
       await this.#remove(`/v1/attachments/${part(id)}`, query, options);
     } catch (error) {

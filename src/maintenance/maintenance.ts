@@ -46,6 +46,11 @@ export class Maintenance {
     for (const [name, run] of this.#runs) if (names.length === 0 || names.includes(name)) run.nudge();
   }
 
+  /** As `nudge`, a little later: what is asked for meanwhile goes into the same run, and users' work goes first. */
+  nudgeSoon(...names: readonly string[]): void {
+    for (const name of names) this.#runs.get(name)?.nudgeSoon();
+  }
+
   /** Runs one now and waits for its end; for tests and `fcr`. */
   async runNow(name: string): Promise<void> {
     await this.#runs.get(name)?.nudge();
@@ -63,6 +68,7 @@ class ReconcilerRun {
   #running: Promise<void> | null = null;
   #again = false;
   #timer: NodeJS.Timeout | null = null;
+  #soon: NodeJS.Timeout | null = null;
   #closed = false;
 
   constructor({ reconciler, everyMs }: Scheduled, options: MaintenanceOptions) {
@@ -81,8 +87,16 @@ class ReconcilerRun {
     return this.#running;
   }
 
+  nudgeSoon(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = null;
+      void this.nudge();
+    }, limits.reconcileSoonMs);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
+    if (this.#soon !== null) clearTimeout(this.#soon);
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#running;
   }

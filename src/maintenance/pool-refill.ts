@@ -1,5 +1,6 @@
 import { limits } from '../config/limits.ts';
 import { problemOf } from '../domain/errors.ts';
+import type { Pool } from '../domain/pool.ts';
 import type { EffectResult, ProvisionAnswer, ProvisionRequest, StorageNode } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, PoolEffect, ResourceStore, VolumeSettle } from '../store/store.ts';
 import { perNode } from './per-node.ts';
@@ -32,10 +33,8 @@ export class PoolRefill implements Reconciler {
   }
 
   async #poolsInNeed(): Promise<string[]> {
-    const { pools } = await this.#store.counters();
-    return pools.flatMap(({ name, state, minFree, status }) =>
-      state === 'active' && status.blockedReason === null && status.free + status.provisioning < minFree ? [name] : [],
-    );
+    const { items } = await this.#store.poolList({ pageSize: limits.pools, pageToken: null });
+    return items.filter(isInNeed).map(({ name }) => name);
   }
 
   async #refill(pool: string): Promise<number> {
@@ -62,4 +61,11 @@ function settleOf({ volumeId, generation }: ProvisionRequest, result: EffectResu
   if (result.ok) return { volumeId, generation, result: { ok: true, formatted: result.value.formatted } };
   const problem = result.problem ?? problemOf(null);
   return { volumeId, generation, result: { ok: false, problem, quarantine: false } };
+}
+
+/** Returned volumes are about to be free again; only a pool that runs dry does not wait for them. */
+function isInNeed({ state, minFree, status }: Pool): boolean {
+  if (state !== 'active' || status.blockedReason !== null) return false;
+  const returning = status.free * 2 > minFree ? status.wiping : 0;
+  return status.free + status.provisioning + returning < minFree;
 }

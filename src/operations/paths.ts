@@ -67,6 +67,22 @@ function keyOf({ initiatorWwpn, targetWwpn }: Pair): string {
   return `${initiatorWwpn}|${targetWwpn}`;
 }
 
+/** The batch that has not decided yet about one of the policies that would decide here, or null. */
+export function undecidedAbout(
+  model: Model,
+  host: HostRow,
+  node: StorageNodeRow,
+  namespace: string | null,
+): string | null {
+  for (const pair of pairsOf(host, node)) {
+    for (const key of keysFor(pair, namespace)) {
+      const row = model.flowPolicy(key.initiator_wwpn, key.target_wwpn, key.namespace);
+      if (row !== null && row.heldBy !== null) return row.heldBy;
+    }
+  }
+  return null;
+}
+
 function policiesFor(model: Model, pair: Pair, namespace: string | null) {
   return keysFor(pair, namespace).flatMap((key) => {
     const row = model.flowPolicy(key.initiator_wwpn, key.target_wwpn, key.namespace);

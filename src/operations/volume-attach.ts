@@ -13,7 +13,7 @@ import {
   succeeded,
 } from './definition.ts';
 import type { Model, Step } from './model.ts';
-import { keysFor, type Pair, pairsOf, resolvePairs } from './paths.ts';
+import { keysFor, type Pair, pairsOf, resolvePairs, undecidedAbout } from './paths.ts';
 import { inUse, notFound, onItsWayOut, volumeKeys } from './volume-delete.ts';
 
 type Params = OperationParams['volume.attach'];
@@ -104,7 +104,11 @@ function attach(
   node: StorageNodeRow,
   params: Params,
 ): Step {
-  const { pairs, dropped } = resolvePairs(model, host, node, params.namespace ?? null);
+  const namespace = params.namespace ?? null;
+  // An undecided batch waits for nobody here: two could wait for each other. To it, what others hold is as it was.
+  const holder = operation.decided ? undecidedAbout(model, host, node, namespace) : null;
+  if (holder !== null) return { kind: 'blocked', on: holder };
+  const { pairs, dropped } = resolvePairs(model, host, node, namespace);
   if (pairs.length === 0) return unreachable(host, node, dropped);
   const { commit, now, effectLeaseMs } = model.context;
   const id = newId('att', now);
@@ -127,7 +131,7 @@ function attach(
     host: host.name,
     storageNode: node.name,
     accessMode: params.accessMode,
-    namespace: params.namespace ?? null,
+    namespace,
     state: 'exporting',
     hostSide: params.claim === true ? 'claimed' : 'none',
     epoch: taken.epoch,

@@ -27,7 +27,8 @@ export const volumeCreate: OperationDefinition<'volume.create'> = {
   references(params, collect) {
     collect.volumes.add(params.name);
     collect.pools = true;
-    collect.storageNodes = true;
+    // Only what no pool may hold needs a place of its own.
+    collect.storageNodes ||= params.pool === undefined && params.sizeBytes !== undefined;
     if (params.qosPolicy !== undefined) collect.qosPolicies.add(params.qosPolicy);
   },
 

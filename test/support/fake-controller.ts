@@ -102,13 +102,26 @@ export class FakeController implements ControllerPort {
     );
   }
 
-  attachmentDelete(id: string): Promise<void> {
+  attachmentDelete(
+    id: string,
+    options: { readonly gone?: { readonly epoch: number; readonly proof: string } } = {},
+  ): Promise<void> {
     return this.#answer('attachmentDelete', () => {
       const attachment = this.attachments.get(id);
-      if (attachment === undefined || attachment.state === 'detaching') return;
+      if (attachment === undefined) return;
+      const { gone } = options;
+      if (gone !== undefined && gone.epoch !== attachment.epoch) throw new Failure('stale-epoch', 'another epoch');
       this.#save({ ...attachment, state: 'detaching' });
-      if (attachment.hostSide === 'none' || attachment.hostSide === 'gone') this.#release(id);
+      if (gone !== undefined) this.#hearGone(attachment, gone);
+      if (gone !== undefined || attachment.hostSide === 'none' || attachment.hostSide === 'gone') this.#release(id);
     });
+  }
+
+  #hearGone(
+    { id: attachment, host }: Attachment,
+    { epoch, proof }: { readonly epoch: number; readonly proof: string },
+  ): void {
+    this.reports.push({ attachment, epoch, host, bootId: '', side: 'gone', proof: { kind: 'gone', method: proof } });
   }
 
   hostStateReport(report: HostSideReport): Promise<Attachment> {

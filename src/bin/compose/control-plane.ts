@@ -55,7 +55,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     log,
     groupBatchesMax: config.groupBatches,
     onEnded: (batches) => ended(batches),
-    onPoolsBelowMinimum: () => maintenance.nudge('pool-refill'),
+    onPoolsBelowMinimum: () => maintenance.nudgeSoon('pool-refill'),
     observe: {
       phase: (phase, milliseconds) => metrics.phaseTook(phase, milliseconds),
       group: (batches, operations) => metrics.groupCommitted({ batches, operations }),
@@ -83,7 +83,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     waiters.ended(batches);
     void queue.announceEnded(batches.map(({ id }) => id));
     const returned = countOutcomes(metrics, batches);
-    if (returned) maintenance.nudge('volume-wipe', 'volume-destroy');
+    if (returned) maintenance.nudgeSoon('volume-wipe', 'volume-destroy');
   }
 
   queue.onEnded((ids) => waiters.announced(ids));

@@ -4,7 +4,7 @@ import type { Attachment } from '../../domain/attachment.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import { operationParamsSchemas, parseOperation } from '../../operations/validate.ts';
 import type { HostStateReport } from '../../store/store.ts';
-import { requireOwnHost } from '../access.ts';
+import { requireOwnHost, requireRole } from '../access.ts';
 import { type App, principalOf, type RouteContext } from '../app.ts';
 import { HostStateReports } from '../host-state-reports.ts';
 import { answerOperation } from '../operation-answer.ts';
@@ -96,7 +96,13 @@ function registerDelete(app: App, context: RouteContext): void {
   const description =
     'Ends when the host has said that the device is gone and the paths are removed; until then 202. `force` fences the host off where the exporter can.';
   const force = Type.Optional(Type.Boolean({ description: 'Fence the host off.', examples: [false] }));
-  const querystring = Type.Object({ force }, { additionalProperties: false });
+  const goneEpoch = Type.Optional(
+    Type.Integer({ minimum: 0, description: 'From the host itself: its device of this epoch is gone.', examples: [1] }),
+  );
+  const goneProof = Type.Optional(
+    Type.String({ maxLength: 255, description: 'How that was proved.', examples: ['exclusive-open /dev/loop3'] }),
+  );
+  const querystring = Type.Object({ force, goneEpoch, goneProof }, { additionalProperties: false });
   const response = { 202: accepted, 204: noContent('Detached.') };
   app.delete(
     '/v1/attachments/:id',
@@ -104,7 +110,9 @@ function registerDelete(app: App, context: RouteContext): void {
     async (request, reply) => {
       const attachment = request.params.id;
       if (principalOf(request).role === 'host') await ownAttachment(context, request, attachment);
-      const stated = { attachment, force: request.query.force ?? false };
+      const { force = false, goneEpoch, goneProof } = request.query;
+      if (goneEpoch !== undefined) requireRole(principalOf(request), ['admin', 'host']);
+      const stated = { attachment, force, goneEpoch, goneProof };
       return await answerOperation(context, request, reply, parseOperation('volume.detach', stated, ''));
     },
   );
