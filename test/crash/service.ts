@@ -196,6 +196,7 @@ export class Service {
       FCR_HOST_NAME: this.hostName,
       FCR_STORAGE_NODE_NAME: 'files',
       FCR_DEFAULT_POOL_CREATE: 'false',
+      FCR_HOST_SILENCE: '1h',
       FCR_LOG_LEVEL: 'info',
       NODE_COMPILE_CACHE: join(this.root, 'compiled'),
       ...intervals,
