@@ -1,5 +1,5 @@
 import { assert, problem } from '../domain/errors.ts';
-import { batchOf, operationId } from '../domain/operation.ts';
+import { batchOf, type OperationOutcome, operationId } from '../domain/operation.ts';
 import type { AttachmentRow, BatchFailure, FlowPolicyRow, PendingBatch, VolumeRow } from '../store/group.ts';
 import { failed } from './definition.ts';
 import type { GroupProgress } from './group-progress.ts';
@@ -28,6 +28,8 @@ export function planAtomic(progress: GroupProgress, batch: PendingBatch): void {
 interface Planned {
   readonly index: number;
   readonly step: Step;
+  /** What to answer if it succeeded, as the resource was right after it. */
+  readonly outcome: OperationOutcome | null;
 }
 
 /** A batch that waited without having touched anything begins as if it came just now. */
@@ -41,7 +43,7 @@ function planAtOnce(progress: GroupProgress, batch: PendingBatch): boolean {
   const planned = planAll(progress, batch, true);
   const stopper = planned.find(({ step }) => step.kind === 'failed' || step.kind === 'blocked');
   if (stopper === undefined && planned.every(({ step }) => step.kind === 'succeeded')) {
-    for (const { index, step } of planned) if (step.kind === 'succeeded') progress.end(batch, index, step);
+    for (const { index, outcome } of planned) if (outcome !== null) progress.endAs(batch, index, outcome);
     progress.stand(batch, { decision: 'commit' });
     return true;
   }
@@ -106,7 +108,7 @@ function planAll(progress: GroupProgress, batch: PendingBatch, decided: boolean)
       for (const key of keys) postponed.set(key, index);
       return definition.check?.(progress.model, operation, params) ?? { kind: 'undecided' };
     });
-    planned.push({ index, step });
+    planned.push({ index, step, outcome: step.kind === 'succeeded' ? progress.outcomeOf(step) : null });
     if (step.kind === 'failed') break;
   }
   return planned;

@@ -5,6 +5,8 @@ import type { BatchChange, BatchFailure, EndedOperation, GroupPlan, PendingBatch
 import { attachmentView, flowPolicyView, volumeView } from '../store/views.ts';
 import type { Model, ResourceName, Step } from './model.ts';
 
+type Ended = Extract<Step, { kind: 'succeeded' | 'failed' }>;
+
 /** What a group has come to so far: outcomes, waits, changes of batches; ends as the plan to write. */
 export class GroupProgress {
   readonly model: Model;
@@ -60,8 +62,17 @@ export class GroupProgress {
     this.#unblocked.push(batch.id);
   }
 
-  end(batch: PendingBatch, index: number, step: Extract<Step, { kind: 'succeeded' | 'failed' }>): void {
-    this.#outcomes.push({ batch, index, outcome: outcomeOf(this.model, step) });
+  /** How the step ends its operation, by the rows as they are now: a later operation may change or remove them. */
+  outcomeOf(step: Ended): OperationOutcome {
+    return outcomeOf(this.model, step);
+  }
+
+  end(batch: PendingBatch, index: number, step: Ended): void {
+    this.endAs(batch, index, this.outcomeOf(step));
+  }
+
+  endAs(batch: PendingBatch, index: number, outcome: OperationOutcome): void {
+    this.#outcomes.push({ batch, index, outcome });
     const ended = this.#ended.get(batch.id) ?? new Set<number>();
     this.#ended.set(batch.id, ended.add(index));
     const operation = operationId(batch.id, index);
@@ -145,7 +156,7 @@ function isBefore(wait: Wait, batch: PendingBatch, index: number): boolean {
   return Number(wait.operation.slice(dash + 1)) < index;
 }
 
-function outcomeOf(model: Model, step: Extract<Step, { kind: 'succeeded' | 'failed' }>): OperationOutcome {
+function outcomeOf(model: Model, step: Ended): OperationOutcome {
   if (step.kind === 'failed') return { state: 'failed', problem: step.problem };
   return {
     state: 'succeeded',

@@ -39,6 +39,16 @@ test('HAZARD 6: a batch without effects is decided in one commit, each operation
   await ended(t, world, batch, ['done', 'done', 'done', 'existing']);
 });
 
+test('what a batch makes and takes away again is answered as it was in between', async (t) => {
+  const world = await begin(t);
+  const made = await world.run([permit('n'), create('v')]);
+  const [policy] = made.operations.flatMap(({ resource }) => resource?.id ?? []);
+  const batch = await world.run([permit('n'), removePolicy(policy ?? ''), create('v'), remove('v')], 'all-or-nothing');
+  await ended(t, world, batch.id, ['existing', 'done', 'existing', 'done']);
+  t.like(batch.operations[0]?.resource, { kind: 'flow-policy', id: policy, state: 'active' });
+  t.like(batch.operations[2]?.resource, { kind: 'volume', name: 'v', state: 'allocated' });
+});
+
 test('HAZARD 6: one refusal leaves nothing of the batch, and says whose it was', async (t) => {
   const world = await begin(t);
   const batch = await world.run([create('a'), permit('n'), remove('nobody'), create('b')], 'all-or-nothing');
@@ -172,20 +182,24 @@ test('a policy keeps its ETag while a batch decides about it, and a new one is a
   await ended(t, world, batch.id, ['done', 'done']);
 });
 
-test('HAZARD 6: a policy of an undecided batch decides its own attaches and nobody else’s', async (t) => {
-  const world = await begin(t);
-  await world.run([create('data')]);
+test('HAZARD 6: a policy of an undecided batch decides its own attaches, and those of others wait for it', async (t) => {
   const deny = permit('n', { action: 'deny' });
-  const denied = await world.run([deny, attach('data', 'host1', { namespace: 'n' })], 'all-or-nothing');
-  await ended(t, world, denied.id, ['batch-aborted', 'host-unreachable-paths']);
-  const held = await world.accept([createOnDemand('slow'), deny], 'all-or-nothing');
-  const { effects } = await world.advance();
-  const other = await world.accept([attach('data', 'host1', { namespace: 'n' })]);
-  await world.settle(await world.carryOut((await world.advance()).effects));
-  t.deepEqual(words(await world.batch(other)), ['done']);
-  await world.settle(await world.carryOut(effects));
-  await world.settleDown();
-  await ended(t, world, held, ['done', 'done']);
+  for (const fails of [false, true]) {
+    const world = await begin(t);
+    await world.run([create('data')]);
+    const attachThere = attach('data', 'host1', { namespace: 'n' });
+    const denied = await world.run([deny, attachThere], 'all-or-nothing');
+    await ended(t, world, denied.id, ['batch-aborted', 'host-unreachable-paths']);
+    const held = await world.accept([createOnDemand('slow'), deny], 'all-or-nothing');
+    const { effects } = await world.advance();
+    const other = await world.accept([attachThere]);
+    t.deepEqual((await world.advance()).effects, []);
+    if (fails) world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
+    await world.settle(await world.carryOut(effects));
+    await world.settleDown();
+    await ended(t, world, held, fails ? ['device-error', 'batch-aborted'] : ['done', 'done']);
+    await ended(t, world, other, [fails ? 'done' : 'host-unreachable-paths']);
+  }
 });
 
 test('a redirect to a port that leads nowhere is a refusal of that attach alone', async (t) => {
