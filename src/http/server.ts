@@ -155,8 +155,6 @@ function bodyBytesOf(request: FastifyRequest): number {
   return Number.isFinite(stated) ? Math.min(Math.max(0, stated), limits.bodyBytes) : limits.bodyBytes;
 }
 
-const quietRoutes = new Set(['/healthz', '/readyz', '/metrics']);
-
 /** After its answer: one line in the log, one observation in the metrics. */
 function tellRequests(app: App, metrics: HttpMetrics): void {
   app.addHook('onResponse', (request, reply, done) => {
@@ -164,7 +162,8 @@ function tellRequests(app: App, metrics: HttpMetrics): void {
     const { method } = request;
     const { statusCode, elapsedTime: durationMs } = reply;
     metrics.httpAnswered({ method, route, statusCode, durationMs });
-    const level = route !== null && quietRoutes.has(route) ? 'debug' : 'info';
+    // Reads come from pollers and scrapers, many a second.
+    const level = method === 'GET' && statusCode < 400 ? 'debug' : 'info';
     const principal = request.principal?.name ?? null;
     request.log[level]({ method, route, status: statusCode, durationMs: hundredths(durationMs), principal }, 'request');
     done();

@@ -20,6 +20,8 @@ export interface MaintenanceOptions {
   readonly owner: string;
   /** No other process can be on this store (it holds the data directory's lock): no leases are needed. */
   readonly alone: boolean;
+  /** Asked before each run: false while the data belongs to another store, and nothing of it may be changed. */
+  readonly mayAct: () => boolean;
   readonly log: Logger;
   readonly observe: ReconcileObserver;
 }
@@ -136,7 +138,8 @@ class ReconcilerRun {
 
   /** What the run changed; null when another process is at it. */
   async #underLease(lease: string): Promise<number | null> {
-    const { store, owner, alone } = this.#options;
+    const { store, owner, alone, mayAct } = this.#options;
+    if (!mayAct()) return null;
     if (alone) return this.#reconciler.run();
     if ((await store.leaseTake(lease, owner, limits.reconcileLeaseMs)) === null) return null;
     try {

@@ -67,6 +67,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
       store,
       owner,
       alone,
+      mayAct,
       log,
       observe: (name, outcome, milliseconds) => metrics.reconcileRan(name, outcomeWord[outcome], milliseconds),
     },
@@ -79,6 +80,14 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
   });
 
+  function mayAct(): boolean {
+    return ownership.foreign.size === 0;
+  }
+
+  function work(): Promise<void> {
+    return mayAct() ? worker.run() : Promise.resolve();
+  }
+
   function ended(batches: readonly Batch[]): void {
     waiters.ended(batches);
     void queue.announceEnded(batches.map(({ id }) => id));
@@ -87,26 +96,26 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   }
 
   queue.onEnded((ids) => waiters.announced(ids));
-  queue.onWake(() => worker.run());
-  const timer = setInterval(() => void worker.run(), limits.workerLookMs);
-  if (foreign.length === 0) {
-    maintenance.start();
-    void worker.run();
-  }
+  queue.onWake(work);
+  const timer = setInterval(() => void work(), limits.workerLookMs);
+  maintenance.start();
+  void work();
 
   return {
     store,
     intake,
     maintenance,
     nudge: (...names) => maintenance.nudge(...names),
-    wake: () => void worker.run(),
+    wake: () => void work(),
     readiness: () => readiness(parts, ownership),
     adopt: async (name) => {
       const node = nodes.get(name);
       if (node === undefined)
         throw new Failure('storage-node-not-found', `Storage node "${name}" is not connected to this controller.`);
       await ownership.adopt(node);
+      if (alone && mayAct()) await store.effectsRecover({ all: true });
       maintenance.nudge();
+      void work();
     },
     close: async () => {
       clearInterval(timer);

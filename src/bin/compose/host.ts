@@ -3,15 +3,17 @@ import type { Config } from '../../config/config.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Host } from '../../host/host.ts';
 import { LinuxHost } from '../../host/linux/linux-host.ts';
+import { linkedFabric } from '../../host/simulator/simulated-fabric.ts';
 import { SimulatedHost } from '../../host/simulator/simulated-host.ts';
 import { volumesDirectory } from './storage-node.ts';
 
 /** This machine as a host: real where loop devices and mounts can be had, else simulated, with the reasons kept. */
 export async function openHost(config: Config): Promise<Host> {
   const directory = join(config.dataDir, 'host', 'simulated');
-  if (config.host.mode === 'simulated') return SimulatedHost.open({ directory, reasons: ['host.mode is simulated'] });
-  if (config.storageNode.kind === 'simulated')
-    return SimulatedHost.open({ directory, reasons: ['the storage node is simulated'] });
+  const fabric = config.storageNode.kind === 'file' ? { fabric: linkedFabric(join(config.dataDir, 'exports')) } : {};
+  const simulated = (reasons: readonly string[]) => SimulatedHost.open({ directory, reasons, ...fabric });
+  if (config.host.mode === 'simulated') return simulated(['host.mode is simulated']);
+  if (config.storageNode.kind === 'simulated') return simulated(['the storage node is simulated']);
   const host = await LinuxHost.open({
     exportsDirectory: join(config.dataDir, 'exports'),
     volumesDirectory: volumesDirectory(config),
@@ -22,5 +24,5 @@ export async function openHost(config: Config): Promise<Host> {
   await host.close();
   if (config.host.mode === 'linux')
     throw new Failure('not-supported', `host.mode is linux, but this machine cannot: ${reasons.join('; ')}.`);
-  return SimulatedHost.open({ directory, reasons });
+  return simulated(reasons);
 }
