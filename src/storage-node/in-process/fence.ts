@@ -12,10 +12,17 @@ export class Fence {
   readonly #log: HighWaterLog;
   readonly #destroyed = new Set<string>();
   readonly #tombstones: number;
+  #highest = 0;
 
   private constructor(log: HighWaterLog, tombstones: number) {
     this.#log = log;
     this.#tombstones = tombstones;
+    for (const volumeId of log.keys()) this.#highest = Math.max(this.#highest, log.get(volumeId) ?? 0);
+  }
+
+  /** The highest generation that any effect here has carried: the store that issued it has come at least this far. */
+  get highest(): number {
+    return this.#highest;
   }
 
   /** `living`: the volumes that have bytes here. */
@@ -38,6 +45,7 @@ export class Fence {
       return problem('stale-generation', detail);
     }
     this.#destroyed.delete(volumeId);
+    this.#highest = Math.max(this.#highest, generation);
     if (generation !== highest) await this.#log.raise([{ key: volumeId, value: generation }]);
     return null;
   }

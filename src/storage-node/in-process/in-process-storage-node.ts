@@ -128,7 +128,9 @@ export class InProcessStorageNode implements StorageNode {
   }
 
   async stamp(): Promise<StoreStamp | null> {
-    return this.#stampFile.stamp;
+    const stamp = this.#stampFile.stamp;
+    // The file is raised now and then, the fence with every effect.
+    return stamp && { ...stamp, highestGeneration: Math.max(stamp.highestGeneration, this.#fence.highest) };
   }
 
   setStamp(stamp: StoreStamp, options: { readonly adopt?: boolean } = {}): Promise<void> {
