@@ -18,11 +18,14 @@ export class StandaloneMachine {
   readonly directory: string;
   readonly controller: ControllerClient;
   readonly agent: ClientTransport;
+  /** The controller's socket, for what the typed client does not offer. */
+  readonly transport: ClientTransport;
   #daemon: Daemon | null = null;
 
   private constructor(directory: string) {
     this.directory = directory;
     this.controller = new ControllerClient({ endpoint: { socketPath: join(directory, 'controller.sock') } });
+    this.transport = new ClientTransport({ endpoint: { socketPath: join(directory, 'controller.sock') } });
     this.agent = new ClientTransport({ endpoint: { socketPath: join(directory, 'agent.sock') }, maxTries: 1 });
   }
 
@@ -127,6 +130,7 @@ export class StandaloneMachine {
   async #takeDown(): Promise<void> {
     this.controller.close();
     this.agent.close();
+    this.transport.close();
     await this.kill();
     for (const path of mountsBelow(this.directory).reverse()) quietly('umount', [path]);
     for (const device of loopsBelow(this.directory)) quietly('losetup', ['-d', device]);

@@ -1,0 +1,80 @@
+/** A store that is behind the data or another one must not clean up what it does not know, until a person says so. */
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { until } from '../support/daemon.ts';
+import { testOf } from '../support/groups.ts';
+import { StandaloneMachine } from '../support/standalone-machine.ts';
+
+const test = testOf('kernel').serial;
+const storeFiles = ['store.sqlite', 'store.sqlite-wal', 'store.sqlite-shm'];
+
+function media(machine: StandaloneMachine): string[] {
+  return readdirSync(join(machine.directory, 'data', 'volumes'))
+    .filter((name) => name.endsWith('.img'))
+    .sort();
+}
+
+async function unready(machine: StandaloneMachine): Promise<readonly string[]> {
+  const { body } = await machine.transport.call({ method: 'GET', path: '/readyz', repeatable: true, alsoAnswer: 503 });
+  return (body as { readonly unready: readonly { readonly reason: string }[] }).unready.map(({ reason }) => reason);
+}
+
+async function adopt(machine: StandaloneMachine): Promise<void> {
+  const { items } = await machine.controller.storageNodeList();
+  for (const { name } of items) await machine.controller.storageNodeAdopt(name);
+}
+
+async function untilFilled(machine: StandaloneMachine): Promise<void> {
+  const filled = async () => ((await machine.controller.poolGet('default'))?.status.free ?? 0) >= 2;
+  await until(filled, { what: 'the pool is filled', timeoutMs: 60_000, everyMs: 50 });
+}
+
+test('HAZARD 2: a restored backup deletes nothing before it is adopted, and later effects are above the old ones', async (t) => {
+  const machine = await StandaloneMachine.start(t);
+  const data = join(machine.directory, 'data');
+  await untilFilled(machine);
+  await machine.kill();
+  for (const name of storeFiles) copyFileSync(join(data, name), join(machine.directory, `backup-${name}`));
+  await machine.start();
+  await machine.controller.volumeCreate({ name: 'after-the-backup' });
+  const { path } = await machine.mount('after-the-backup');
+  writeFileSync(join(path, 'file'), 'bytes of a customer');
+  await untilFilled(machine);
+  const before = media(machine);
+  await machine.kill();
+  for (const name of storeFiles) copyFileSync(join(machine.directory, `backup-${name}`), join(data, name));
+
+  await machine.start();
+  t.regex((await unready(machine)).join(), /behind the data of storage node .* fcr adopt/);
+  await t.throwsAsync(machine.controller.volumeCreate({ name: 'too-early' }, { waitMs: 1_500 }), {
+    message: /has not ended yet/,
+  });
+  t.deepEqual(media(machine), before);
+  t.is(readFileSync(join(path, 'file'), 'utf8'), 'bytes of a customer');
+
+  await adopt(machine);
+  t.deepEqual(await unready(machine), []);
+  await until(async () => (await machine.controller.volumeGet('too-early'))?.state === 'allocated', {
+    what: 'what was accepted meanwhile ends',
+    timeoutMs: 30_000,
+    everyMs: 50,
+  });
+});
+
+test('HAZARD 2: an empty store deletes nothing of another one before it is adopted', async (t) => {
+  const machine = await StandaloneMachine.start(t);
+  await machine.controller.volumeCreate({ name: 'data' });
+  await untilFilled(machine);
+  const before = media(machine);
+  await machine.kill();
+  for (const name of storeFiles) rmSync(join(machine.directory, 'data', name), { force: true });
+
+  await machine.start();
+  t.regex((await unready(machine)).join(), /belongs to another store/);
+  t.deepEqual(media(machine), before);
+
+  await adopt(machine);
+  t.deepEqual(await unready(machine), []);
+  const onlyOwn = async () => media(machine).every((name) => !before.includes(name));
+  await until(onlyOwn, { what: 'what the store does not know is removed', timeoutMs: 60_000, everyMs: 100 });
+});
