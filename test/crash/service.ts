@@ -179,7 +179,7 @@ export class Service {
   async #isReady(): Promise<boolean> {
     const ready = await this.controller({ method: 'GET', path: '/readyz' });
     const reasons = listOf(ready?.body, 'unready').map((part) => textOf(part, 'reason'));
-    const behind = reasons.find((reason) => reason.startsWith('The store is behind'));
+    const behind = reasons.find((reason) => reason.includes('fcr adopt'));
     if (behind !== undefined) throw new StoreBehindData(behind);
     if (ready?.status !== 200) return false;
     const status = await this.agent({ method: 'GET', path: '/v1/status' });
