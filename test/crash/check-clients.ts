@@ -103,16 +103,16 @@ function volumeNow(
   const own = store.attachments.filter(({ volume_id }) => volume_id === row.id);
   const away = own.find(({ host }) => host === awayHost);
   const here = own.find(({ host }) => host === service.hostName);
-  const mount = mounts.find((each) => textOf(each, 'volumeId') === row.id);
+  const shown = mounts.filter((each) => textOf(each, 'volumeId') === row.id);
   handles.set(resource, {
     volumeId: row.id,
     away: away?.id,
     here: here?.id,
-    mount: mount === undefined ? undefined : textOf(mount, 'id'),
+    mounts: Object.fromEntries(shown.map((each) => [textOf(each, 'path'), textOf(each, 'id')])),
   });
   const { owner = '' } = JSON.parse(row.labels) as { owner?: string };
-  const path = mount === undefined || here === undefined ? null : textOf(mount, 'path');
-  return { kind: 'volume', owner, pool: row.pool ?? '', away: away !== undefined, mount: path };
+  const paths = here === undefined ? [] : shown.map((each) => textOf(each, 'path')).sort();
+  return { kind: 'volume', owner, pool: row.pool ?? '', away: away !== undefined, mounts: paths };
 }
 
 function policyNow({ handles }: ClientCheck, resource: string, store: StoreImage): ResourceState {
@@ -122,12 +122,12 @@ function policyNow({ handles }: ClientCheck, resource: string, store: StoreImage
 }
 
 /** Where this machine's users see each volume, by volume id. */
-export function shownPaths({ ledger, handles }: ClientCheck): ReadonlyMap<string, string> {
-  const shown = new Map<string, string>();
+export function shownPaths({ ledger, handles }: ClientCheck): ReadonlyMap<string, readonly string[]> {
+  const shown = new Map<string, readonly string[]>();
   for (const resource of ledger.resources()) {
     const state = ledger.known(resource)?.state;
     const volumeId = handles.get(resource)?.volumeId;
-    if (state?.kind === 'volume' && state.mount !== null && volumeId !== undefined) shown.set(volumeId, state.mount);
+    if (state?.kind === 'volume' && volumeId !== undefined) shown.set(volumeId, state.mounts);
   }
   return shown;
 }
@@ -161,8 +161,9 @@ export function checkBytes({ service, ledger, findings }: ClientCheck, store: St
 export function checkShownFiles({ ledger, findings }: ClientCheck): void {
   for (const [resource, files] of ledger.files) {
     const state = ledger.known(resource)?.state;
-    if (state?.kind !== 'volume' || state.mount === null) continue;
-    for (const { file, owner, nonce, sectors } of files) {
+    const mounts = state?.kind === 'volume' ? state.mounts : [];
+    const shown = files.flatMap((file) => mounts.map((mount) => ({ ...file, file: join(mount, file.nonce) })));
+    for (const { file, owner, nonce, sectors } of shown) {
       const holds = readOrNull(file)?.equals(patternOf(owner, nonce, sectors)) ?? false;
       findings.expect(holds, 'fsynced-lost', () => `${resource}: ${file} is not what was written`);
     }

@@ -13,7 +13,7 @@ export function checkReality(
   findings: Findings,
   service: Service,
   store: StoreImage,
-  shown: ReadonlyMap<string, string>,
+  shown: ReadonlyMap<string, readonly string[]>,
 ): void {
   checkFiles(findings, service, store);
   checkExports(findings, service, store);
@@ -82,7 +82,7 @@ function checkDevices(
   findings: Findings,
   service: Service,
   { attachments }: StoreImage,
-  shown: ReadonlyMap<string, string>,
+  shown: ReadonlyMap<string, readonly string[]>,
 ): void {
   const here = attachments.filter(({ host }) => host === service.hostName);
   const loops = loopDevicesOn(service.dataDirectory);
@@ -94,9 +94,9 @@ function checkDevices(
   const mounts = mountsOf(new Set(numbers.values())).filter(({ namespace }) => namespace === ownNamespace());
   const wanted = here.flatMap((row) => {
     const device = numbers.get(fileOf(row)) ?? 'none';
-    const path = shown.get(row.volume_id);
+    const paths = shown.get(row.volume_id) ?? [];
     const base = `${device} ${join(service.dataDirectory, 'host', 'mnt', row.id)}`;
-    return path === undefined ? [base] : [base, `${device} ${path}`];
+    return [base, ...paths.map((path) => `${device} ${path}`)];
   });
   findings.expectSame(
     'mounts-differ',

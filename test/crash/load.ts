@@ -26,7 +26,8 @@ export interface Handles {
   readonly volumeId?: string | undefined;
   readonly away?: string | undefined;
   readonly here?: string | undefined;
-  readonly mount?: string | undefined;
+  /** Ids of mounts, by path. */
+  readonly mounts?: Readonly<Record<string, string>>;
   readonly policy?: string | undefined;
 }
 
@@ -111,12 +112,12 @@ class Worker {
     // Volumes that have bytes are to change hands: that is where bytes can leak.
     const hasBytes = (this.#options.ledger.files.get(volumeKey(name))?.length ?? 0) > 0;
     if (hasBytes && !state.away && this.#random.chance(0.35)) return await this.#handOn(name, state);
-    const moves = state.away ? movesAway : state.mount === null ? movesIdle : movesMounted;
+    const moves = state.away ? movesAway : state.mounts.length === 0 ? movesIdle : movesMounted;
     await (this.#random.pickOrNull(moves) ?? moves[0])?.(this, name, state);
   }
 
-  async #handOn(name: string, { mount }: VolumeState): Promise<void> {
-    await this.group([mount === null ? this.removal(name) : this.unmounting(name)]);
+  async #handOn(name: string, state: VolumeState): Promise<void> {
+    await this.group([state.mounts.length === 0 ? this.removal(name) : this.unmounting(name, state)]);
   }
 
   async #onAbsent(name: string): Promise<void> {
@@ -176,7 +177,7 @@ class Worker {
       if (this.#random.chance(0.25)) add('volume.attach', attach, { resource, op: { kind: 'attach' } });
       return;
     }
-    if (state.mount !== null) return;
+    if (state.mounts.length > 0) return;
     const away = this.#handles.get(resource)?.away;
     if (state.away && away !== undefined) {
       add('volume.detach', { attachment: away }, { resource, op: { kind: 'detach' } });
@@ -229,17 +230,19 @@ class Worker {
     return { to: 'controller', call, parts: [{ resource: volumeKey(name), op: { kind } }] };
   }
 
+  /** Mostly at the one path; now and then at a second one, which shares the attachment. */
   mounting(name: string): NewRequest {
-    const path = join(this.#options.service.mountDirectory, name);
+    const path = join(this.#options.service.mountDirectory, this.#random.chance(0.75) ? name : `${name}-again`);
     const call = { method: 'POST', path: '/v1/mounts', body: { volume: name, path } };
     return { to: 'agent', call, parts: [{ resource: volumeKey(name), op: { kind: 'mount', path } }] };
   }
 
-  unmounting(name: string): NewRequest | null {
-    const id = this.#handles.get(volumeKey(name))?.mount;
+  unmounting(name: string, { mounts }: VolumeState): NewRequest | null {
+    const path = this.#random.pickOrNull(mounts) ?? '';
+    const id = this.#handles.get(volumeKey(name))?.mounts?.[path];
     if (id === undefined) return null;
     const call = { method: 'DELETE', path: `/v1/mounts/${id}` };
-    return { to: 'agent', call, parts: [{ resource: volumeKey(name), op: { kind: 'unmount' } }] };
+    return { to: 'agent', call, parts: [{ resource: volumeKey(name), op: { kind: 'unmount', path } }] };
   }
 
   policyCreation(name: string): NewRequest {
@@ -283,9 +286,10 @@ class Worker {
     if (state?.kind === 'volume') this.write(name, state);
   }
 
-  write(name: string, { owner, mount }: VolumeState): void {
+  write(name: string, { owner, mounts }: VolumeState): void {
     const { ledger } = this.#options;
     const resource = volumeKey(name);
+    const mount = this.#random.pickOrNull(mounts);
     if (mount === null || (ledger.files.get(resource)?.length ?? 0) >= filesPerVolume) return;
     this.#made += 1;
     const nonce = `n${this.#made}`;
@@ -337,7 +341,7 @@ class Worker {
       const operations = listOf(body, 'operations');
       const resource = operations.length > 0 ? fieldOf(operations[index], 'resource') : body;
       const known = this.#handles.get(part.resource) ?? {};
-      this.#handles.set(part.resource, { ...known, ...handlesFrom(part, resource) });
+      this.#handles.set(part.resource, { ...known, ...handlesFrom(part, resource, known) });
     }
   }
 
@@ -354,7 +358,7 @@ class Worker {
     );
     if ((kind === 'unmount' || kind === 'detach-here') && ledger.known(part.resource)?.state !== undefined) {
       const state = ledger.known(part.resource)?.state;
-      const isHere = state?.kind === 'volume' && state.mount !== null;
+      const isHere = state?.kind === 'volume' && state.mounts.length > 0;
       if (!isHere && devices.length > 0) {
         ledger.complain('device-left-after-detach', `${part.resource}: ${JSON.stringify(devices)} after ${request.id}`);
       }
@@ -364,7 +368,7 @@ class Worker {
 
   #checkMount(resource: string, path: string, devices: readonly { readonly number: number }[]): void {
     const state = this.#options.ledger.known(resource)?.state;
-    if (state?.kind !== 'volume' || state.mount !== path) return;
+    if (state?.kind !== 'volume' || !state.mounts.includes(path)) return;
     const number = loopNumberAt(path);
     if (devices.some((device) => device.number === number)) return;
     this.#options.ledger.complain('mount-of-another-device', `${resource}: ${path} lies on loop ${number}`);
@@ -388,7 +392,7 @@ function policyBody(namespace: string, action: string): object {
   return { initiatorWwpn: '20:00:00:00:00:00:0a:01', namespace, action };
 }
 
-function handlesFrom({ op }: Part, resource: unknown): Handles {
+function handlesFrom({ op }: Part, resource: unknown, { mounts = {} }: Handles): Handles {
   switch (op.kind) {
     case 'create':
       return { volumeId: textOf(resource, 'id') };
@@ -396,7 +400,7 @@ function handlesFrom({ op }: Part, resource: unknown): Handles {
       return { away: textOf(resource, 'id') };
     case 'mount':
       return {
-        mount: textOf(resource, 'id'),
+        mounts: { ...mounts, [op.path]: textOf(resource, 'id') },
         here: textOf(resource, 'attachment'),
         volumeId: textOf(resource, 'volumeId'),
       };
@@ -405,10 +409,11 @@ function handlesFrom({ op }: Part, resource: unknown): Handles {
     case 'detach':
       return { away: undefined };
     case 'unmount':
+      return { mounts: Object.fromEntries(Object.entries(mounts).filter(([path]) => path !== op.path)) };
     case 'detach-here':
-      return { here: undefined, mount: undefined };
+      return { here: undefined, mounts: {} };
     case 'delete':
-      return { away: undefined, here: undefined, mount: undefined };
+      return { away: undefined, here: undefined, mounts: {} };
     default:
       return {};
   }
@@ -443,11 +448,11 @@ const movesMounted: readonly Move[] = [
   async (worker, name, state) => worker.write(name, state),
   async (worker, name, state) => worker.write(name, state),
   async (worker, name, state) => worker.write(name, state),
-  (worker, name) => worker.group([worker.unmounting(name)]),
-  (worker, name) => worker.group([worker.unmounting(name)]),
+  (worker, name, state) => worker.group([worker.unmounting(name, state)]),
+  (worker, name, state) => worker.group([worker.unmounting(name, state)]),
   (worker, name) => worker.group([worker.detachment(name, 'here')]),
   (worker, name) => worker.group([worker.attachment(name)]),
   (worker, name) => worker.group([worker.removal(name)]),
   (worker, name) => worker.group([worker.mounting(name)]),
-  (worker, name) => worker.group([worker.unmounting(name), worker.removal(name)]),
+  (worker, name, state) => worker.group([worker.unmounting(name, state), worker.removal(name)]),
 ];

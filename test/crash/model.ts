@@ -11,7 +11,7 @@ export type ResourceOp =
   | { readonly kind: 'attach' }
   | { readonly kind: 'detach' }
   | { readonly kind: 'mount'; readonly path: string }
-  | { readonly kind: 'unmount' }
+  | { readonly kind: 'unmount'; readonly path: string }
   | { readonly kind: 'detach-here' }
   | { readonly kind: 'policy-create'; readonly action: string }
   | { readonly kind: 'policy-delete' };
@@ -23,8 +23,8 @@ export type ResourceState =
       readonly pool: string;
       /** Attached to the host that is never there. */
       readonly away: boolean;
-      /** Where this machine shows it. */
-      readonly mount: string | null;
+      /** Where this machine shows it, sorted. */
+      readonly mounts: readonly string[];
     }
   | { readonly kind: 'policy'; readonly action: string }
   | null;
@@ -106,7 +106,8 @@ function explore(at: Possible, rest: readonly Item[], found: Map<string, Possibl
 }
 
 function stepsOf(at: Possible, { part, undoing }: Item): Possible[] {
-  if (undoing) return [at, { ...at, state: apply(at.state, { kind: 'unmount' }).state }];
+  const [op] = part.ops;
+  if (undoing && op?.kind === 'mount') return [at, { ...at, state: apply(at.state, { ...op, kind: 'unmount' }).state }];
   const isOpen = part.outcomes.some(isUncertain);
   if (!isOpen) return carriedOut(at.state, part).map((state) => ({ ...at, state }));
   const skipped = { ...at, happened: new Map([...at.happened, [part.request, false]]) };
@@ -149,30 +150,31 @@ function absentCode(op: ResourceOp): string {
 
 function create(volume: VolumeState | null, { owner, pool }: Extract<ResourceOp, { kind: 'create' }>) {
   if (volume === null)
-    return { state: { kind: 'volume', owner, pool, away: false, mount: null }, outcome: 'done' } as const;
+    return { state: { kind: 'volume', owner, pool, away: false, mounts: [] }, outcome: 'done' } as const;
   return { state: volume, outcome: volume.owner === owner && volume.pool === pool ? 'existing' : 'name-taken' };
 }
 
 function applyToVolume(volume: VolumeState, op: ResourceOp): { state: ResourceState; outcome: string } {
-  const { away, mount } = volume;
+  const { away, mounts } = volume;
+  const isHere = mounts.length > 0;
   const unchanged = (outcome: string) => ({ state: volume, outcome });
   switch (op.kind) {
     case 'delete':
-      return away || mount !== null ? unchanged('volume-in-use') : { state: null, outcome: 'done' };
+      return away || isHere ? unchanged('volume-in-use') : { state: null, outcome: 'done' };
     case 'attach':
       if (away) return unchanged('existing');
-      return mount !== null ? unchanged('volume-in-use') : { state: { ...volume, away: true }, outcome: 'done' };
+      return isHere ? unchanged('volume-in-use') : { state: { ...volume, away: true }, outcome: 'done' };
     case 'detach':
       return away ? { state: { ...volume, away: false }, outcome: 'done' } : unchanged('attachment-not-found');
     case 'mount':
-      if (mount !== null) return unchanged(mount === op.path ? 'existing' : 'mount-path-busy');
-      return away ? unchanged('volume-in-use') : { state: { ...volume, mount: op.path }, outcome: 'done' };
+      if (mounts.includes(op.path)) return unchanged('existing');
+      if (away) return unchanged('volume-in-use');
+      return { state: { ...volume, mounts: [...mounts, op.path].sort() }, outcome: 'done' };
     case 'unmount':
-      return mount === null ? unchanged('mount-not-found') : { state: { ...volume, mount: null }, outcome: 'done' };
+      if (!mounts.includes(op.path)) return unchanged('mount-not-found');
+      return { state: { ...volume, mounts: mounts.filter((path) => path !== op.path) }, outcome: 'done' };
     case 'detach-here':
-      return mount === null
-        ? unchanged('attachment-not-found')
-        : { state: { ...volume, mount: null }, outcome: 'done' };
+      return isHere ? { state: { ...volume, mounts: [] }, outcome: 'done' } : unchanged('attachment-not-found');
     default:
       return unchanged('impossible');
   }
