@@ -6,7 +6,7 @@
 import type { ExecutionContext } from 'ava';
 import { sql } from 'kysely';
 import type { Attachment } from '../../src/domain/attachment.ts';
-import { assert } from '../../src/domain/errors.ts';
+import { assert, Failure } from '../../src/domain/errors.ts';
 import { newId } from '../../src/domain/ids.ts';
 import type { Atomicity, Batch, OperationSpec } from '../../src/domain/operation.ts';
 import { carryOut } from '../../src/operations/effects.ts';
@@ -15,8 +15,17 @@ import {
   SimulatedStorageNode,
   type SimulatedStorageNodeOptions,
 } from '../../src/storage-node/simulator/simulated-storage-node.ts';
+import type { EffectResult, WipeAnswer } from '../../src/storage-node/storage-node.ts';
 import { KyselyJournalStore } from '../../src/store/kysely/journal.ts';
-import type { AcceptAnswer, Effect, EffectOutcome, GroupAnswer, NewBatch, NewPool } from '../../src/store/store.ts';
+import type {
+  AcceptAnswer,
+  Effect,
+  EffectOutcome,
+  GroupAnswer,
+  NewBatch,
+  NewPool,
+  VolumeSettle,
+} from '../../src/store/store.ts';
 import { admin, firstPage, type OpenWorld, type StoreWorld } from './store-world.ts';
 
 export const sizeBytes = 16 * 1024 * 1024;
@@ -99,23 +108,13 @@ export class OperationWorld {
     );
   }
 
-  /** As the reconcilers do: returned volumes are wiped, those without a pool destroyed. */
+  /** As the reconcilers do: returned volumes are wiped, those without a pool destroyed. What fails is left for later. */
   async wipe(): Promise<void> {
     const { maintenance } = this.store;
     const wipes = (await maintenance.wipeTake({ all: true, atMost: 1_000 })).map(({ request }) => request);
-    const wiped = await this.node.wipe(wipes);
-    await maintenance.wipeSettle(
-      wipes.map(({ volumeId, generation }, index) => {
-        const result = wiped[index];
-        assert(result?.ok === true, 'test-wipe');
-        return { volumeId, generation, result: { ok: true, ...result.value } };
-      }),
-    );
+    await maintenance.wipeSettle(settlesOf(wipes, await answered(this.node.wipe(wipes))));
     const destroys = (await maintenance.destroyTake({ all: true, atMost: 1_000 })).map(({ request }) => request);
-    await this.node.destroy(destroys);
-    await maintenance.destroySettle(
-      destroys.map(({ volumeId, generation }) => ({ volumeId, generation, result: { ok: true } })),
-    );
+    await maintenance.destroySettle(settlesOf(destroys, await answered(this.node.destroy(destroys))));
   }
 
   newBatch(operations: readonly OperationSpec[], atomicity: Atomicity = 'per-operation'): NewBatch {
@@ -263,6 +262,28 @@ export class OperationWorld {
 }
 
 const roundsMax = 50;
+
+/** A call that throws says nothing of its items. */
+async function answered<A>(call: Promise<readonly A[]>): Promise<readonly A[]> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof Failure) return [];
+    throw error;
+  }
+}
+
+function settlesOf(
+  requests: readonly { readonly volumeId: string; readonly generation: number }[],
+  results: readonly EffectResult<WipeAnswer | null>[],
+): VolumeSettle[] {
+  return results.flatMap((result, index): VolumeSettle[] => {
+    const { volumeId, generation } = requests[index] ?? {};
+    assert(volumeId !== undefined && generation !== undefined, 'test-wipe');
+    if (result.ok) return [{ volumeId, generation, result: { ok: true, ...result.value } }];
+    return [{ volumeId, generation, result: { ...result, quarantine: false } }];
+  });
+}
 
 export const poolDefaults: NewPool = {
   name: 'pool',

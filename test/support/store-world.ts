@@ -37,8 +37,8 @@ export function sqliteWorld(): OpenWorld {
 /** Tests of a file begin all at once; so many connections would time out on a busy machine. */
 const worldsAtOnce = 8;
 
-export function postgresWorld(server: () => PostgresServer): OpenWorld {
-  const turns = new Turns(worldsAtOnce);
+export function postgresWorld(server: () => PostgresServer, atOnce = worldsAtOnce): OpenWorld {
+  const turns = new Turns(atOnce);
   return async (t) => {
     await turns.take();
     t.teardown(() => turns.give());
