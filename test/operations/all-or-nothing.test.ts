@@ -111,10 +111,12 @@ test('HAZARD 6: a batch that waited goes on as if it came just then, its operati
     [remove('held'), create('held'), remove('old'), create('old')],
     'all-or-nothing',
   );
+  const renewing = await world.accept([remove('old'), create('old'), create('held')], 'all-or-nothing');
   t.deepEqual((await world.advance()).ended, []);
   await world.settle(await world.carryOut(effects));
   await world.settleDown();
   await ended(t, world, waiting, ['existing', 'done', 'done', 'done']);
+  await ended(t, world, renewing, ['done', 'done', 'existing']);
   await ended(t, world, replacing, ['volume-in-use', 'batch-aborted', 'batch-aborted', 'batch-aborted']);
 });
 
