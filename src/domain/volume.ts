@@ -5,7 +5,7 @@ export type VolumeState = 'provisioning' | 'free' | 'allocated' | 'wiping' | 're
 /** `retired` and a wiped volume without a pool end in removal of the row once the bytes are destroyed. */
 export const volumeTransitions: Transitions<VolumeState> = {
   provisioning: ['free', 'allocated', 'failed', 'retired'],
-  free: ['allocated', 'retired', 'failed'],
+  free: ['allocated', 'wiping', 'retired', 'failed'],
   allocated: ['wiping', 'failed', 'free'],
   wiping: ['free', 'retired', 'failed'],
   retired: ['failed'],

@@ -38,6 +38,7 @@ export class Ownership {
   async adopt(node: StorageNode): Promise<void> {
     const there = await node.stamp();
     if (there !== null) await this.#store.generationRaise(there.highestGeneration);
+    await this.#store.freeVolumesDistrust(node.name);
     await node.setStamp(await this.#store.storeStamp(), { adopt: true });
     if (!(await this.isOurs(node)))
       throw new Failure('store-foreign', this.#foreign.get(node.name) ?? 'The data could not be adopted.');
@@ -51,8 +52,8 @@ interface Stamp {
 
 function foreignReason(node: string, ours: Stamp, there: Stamp): string | null {
   if (there.storeId !== ours.storeId) {
-    return `The data of storage node "${node}" belongs to another store (${there.storeId}); if this one replaces it, run: fcr adopt ${node}`;
+    return `The data of storage node "${node}" belongs to another store (${there.storeId}); if this one replaces it, run: fcr adopt --yes`;
   }
   if (there.highestGeneration <= ours.highestGeneration) return null;
-  return `The store is behind the data of storage node "${node}" (generation ${ours.highestGeneration} < ${there.highestGeneration}): was it restored? If so, run: fcr adopt ${node}`;
+  return `The store is behind the data of storage node "${node}" (generation ${ours.highestGeneration} < ${there.highestGeneration}): was it restored? If so, run: fcr adopt --yes`;
 }

@@ -100,7 +100,7 @@ function room(pool: PoolRow, count: (name: (typeof counted)[number]) => number):
 }
 
 function fromPool(model: Model, operation: OperationContext, params: Params, pool: PoolRow): Step | null {
-  const free = model.takeFree(pool.name);
+  const free = pool.blockedReason === null ? model.takeFree(pool.name) : null;
   if (free === null) return null;
   const { commit, now } = model.context;
   const row = model.putVolume({

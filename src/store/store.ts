@@ -145,6 +145,11 @@ export interface MaintenanceStore {
   storeStamp(): Promise<{ readonly storeId: string; readonly highestGeneration: number }>;
   /** Raises the store's generation above the given one (`fcr adopt`). */
   generationRaise(above: number): Promise<void>;
+  /**
+   * Free volumes of a storage node whose bytes cannot be trusted (a store that was restored does not know who wrote
+   * there since) go back to be wiped. Answers how many.
+   */
+  freeVolumesDistrust(storageNode: string): Promise<number>;
   /** A lease by name, in the database's time; null when another owner holds it. The token rises with every owner. */
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null>;
   leaseDrop(name: string, owner: string): Promise<void>;

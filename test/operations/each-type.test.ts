@@ -107,7 +107,7 @@ test('a create is refused by what it names, and by a pool that has nothing for i
   t.is(await world.leftovers(), '');
 });
 
-test('a pool that is blocked gives what it has, then the next pool serves', async (t) => {
+test('HAZARD 16: a pool that is blocked gives nothing, and says why; the next pool serves', async (t) => {
   const world = await OperationWorld.open(t, open, { free: 1 });
   const { resources, maintenance } = world.store;
   await maintenance.poolBlock(pool, 'space is low');
@@ -118,8 +118,8 @@ test('a pool that is blocked gives what it has, then the next pool serves', asyn
     minFree: 1,
     maxVolumes: 1,
   });
-  t.deepEqual(words(await world.run([create('a', {}), create('b', {})])), ['done', 'done']);
-  t.like(await resources.volumeGet('b'), { pool: 'second' });
+  t.deepEqual(words(await world.run([create('a', {}), create('b', {})])), ['done', 'pool-exhausted']);
+  t.like(await resources.volumeGet('a'), { pool: 'second' });
   const refusal = await problemOf(world, create('c'));
   t.is(refusal?.code, 'pool-exhausted');
   t.regex(refusal?.detail ?? '', /space is low/);

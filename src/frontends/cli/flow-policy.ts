@@ -111,7 +111,7 @@ function addCreate(group: Command, context: CliContext): void {
 function addUpdate(group: Command, context: CliContext): void {
   const command = group
     .command('update')
-    .description('change what happens to a flow; running flows follow without losing I/O')
+    .description('change what happens to the flows of attachments that are made from now on')
     .argument('<id>')
     .addOption(choice('--action <action>', 'what happens to it', flowActions))
     .option('--redirect-to <wwpn>', 'where it arrives instead', wwpn)

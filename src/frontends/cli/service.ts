@@ -30,7 +30,7 @@ function addController(program: Command, context: CliContext): void {
   const command = withSettings(
     program
       .command('controller')
-      .description('run the API and the workers, for agents and storage nodes elsewhere')
+      .description('not available yet: standalone with store postgres and queue bullmq runs all of it')
       .option('--no-worker', 'the API only')
       .option('--worker-only', 'the workers only'),
   );

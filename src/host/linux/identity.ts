@@ -19,12 +19,12 @@ export async function readIdentity(root: string): Promise<HostIdentity> {
   return { machineId: machineId.trim(), bootId: bootId.trim() };
 }
 
+/** The machine's Fibre Channel ports, and the synthesized one on the fabric `local`, where this machine's own files are. */
 export async function discoverPorts(root: string): Promise<readonly Port[]> {
   const directory = `${root}/sys/class/fc_host`;
   const names = (await listOrNull(directory)) ?? [];
-  if (names.length === 0) return [await synthesizedPort(root)];
   const ports = await Promise.all(names.map((name) => readPort(join(directory, name))));
-  return ports.filter((port) => port !== null);
+  return [...ports.filter((port) => port !== null), await synthesizedPort(root)];
 }
 
 /** Null when the port has no name that anybody could address: it is not usable, and nothing could refer to it. */

@@ -89,7 +89,7 @@ function registerUpdate(app: App, context: RouteContext): void {
       schema: {
         tags,
         summary: 'Change a flow policy',
-        description: 'Needs If-Match. Live attachments follow.',
+        description: 'Needs If-Match. It decides attachments that are made from now on.',
         params,
         body: flowPolicyChangeBody,
         response: { 200: answer(flowPolicySchema) },

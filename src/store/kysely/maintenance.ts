@@ -10,6 +10,7 @@ import type {
 import { counters } from './counters.ts';
 import type { Database } from './database.ts';
 import { destroySettle, destroyTake } from './destroy.ts';
+import { freeVolumesDistrust } from './distrust.ts';
 import { hostsExpire } from './host.ts';
 import { generationRaise, leaseDrop, leaseTake, type Stamp, storeStamp } from './lease.ts';
 import { nodeIntent } from './node-intent.ts';
@@ -36,6 +37,10 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
 
   generationRaise(above: number): Promise<void> {
     return generationRaise(this.#database, above);
+  }
+
+  freeVolumesDistrust(storageNode: string): Promise<number> {
+    return freeVolumesDistrust(this.#database, storageNode);
   }
 
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null> {
