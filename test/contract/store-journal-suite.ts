@@ -239,6 +239,27 @@ function lateTests(open: OpenWorld): void {
     t.is(await world.leftovers(), '');
   });
 
+  test('HAZARD 1: a medium that is made late is refused, and that it was made is not heard', async (t) => {
+    const world = await OperationWorld.open(t, open);
+    const id = await world.accept([createOnDemand('v')]);
+    const old = await world.advance();
+    await world.journal.effectsRecover({ all: true });
+    const again = await world.advance();
+    const pretended: EffectOutcome[] = old.effects.map((effect) => ({ effect, result: { ok: true } }));
+    const failed: EffectOutcome[] = old.effects.map((effect) => ({
+      effect,
+      result: { ok: false, problem: refusedByNode },
+    }));
+    for (const outcomes of [pretended, failed]) {
+      t.deepEqual((await world.settle(outcomes)).effects, []);
+      t.deepEqual(words(await world.batch(id)), ['running']);
+    }
+    await world.settle(await world.carryOut(again.effects));
+    t.like((await world.carryOut(old.effects))[0]?.result, { ok: false, problem: { code: 'stale-generation' } });
+    t.deepEqual(words(await world.batch(id)), ['done']);
+    t.is(await world.leftovers(), '');
+  });
+
   test('HAZARD 1: an unexport that lands late does not cut the next host off', async (t) => {
     const world = await OperationWorld.open(t, open, { free: 1 });
     await world.run([create('v'), attach('v')]);
