@@ -204,8 +204,12 @@ function undo(progress: GroupProgress, batch: PendingBatch): void {
   for (const row of heldAttachments(model, batch)) leased = undoAttachment(model, row) || leased;
   for (const row of heldVolumes(model, batch)) leased = undoVolume(model, row) || leased;
   for (const row of heldFlowPolicies(model, batch)) {
-    if (row.state === 'pending') model.removeFlowPolicy(row);
-    else model.putFlowPolicy({ ...row, heldBy: null });
+    if (row.state !== 'pending') {
+      model.putFlowPolicy({ ...row, heldBy: null });
+      continue;
+    }
+    model.removeFlowPolicy(row);
+    model.tell('flow-policy', row.id, null, 'removed');
   }
   const left = heldAttachments(model, batch).length + heldVolumes(model, batch).length;
   if (left === 0) failAll(progress, { ...batch, decision: 'undoing' }, batch.failure);
@@ -247,6 +251,7 @@ function undoVolume(model: Model, row: VolumeRow): boolean {
     allocatedAt: null,
   };
   model.putVolume({ ...row, ...none, state: 'wiping', generation: commit });
+  model.tell('volume', row.id, row.name, 'wiping');
   return false;
 }
 

@@ -116,6 +116,7 @@ function settleDestroy(model: Model, effect: EffectOf<'destroy'>, result: Result
     return { kind: 'running', leased: true };
   }
   model.removeVolume(row);
+  model.tell('volume', row.id, row.name, 'removed');
   if (undecided) return { kind: 'undecided' };
   const { code, detail } = JSON.parse(row.failureReason ?? '{"code":"internal","detail":"unknown"}') as Problem;
   return failed(code, detail);

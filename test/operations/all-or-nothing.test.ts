@@ -74,6 +74,17 @@ test('HAZARD 6: an effect that fails takes all back: deleted and detached are on
   t.is(await world.store.resources.volumeGet('new'), null);
 });
 
+test('what was told of a batch that is taken back is taken back too', async (t) => {
+  const world = await begin(t);
+  world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
+  const since = await world.store.resources.eventsHead();
+  await world.run([create('new'), permit('n'), createOnDemand('slow')], 'all-or-nothing');
+  const last = new Map<string, string>();
+  for (const { kind, id, state } of await world.store.resources.eventsAfter(since, 100))
+    last.set(`${kind} ${id}`, state);
+  t.deepEqual([...last.values()].sort(), ['ended', 'removed', 'removed', 'wiping']);
+});
+
 test('HAZARD 6: others wait for what an undecided batch holds, and then see what became of it', async (t) => {
   for (const fails of [false, true]) {
     const world = await begin(t);
