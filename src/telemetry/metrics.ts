@@ -7,7 +7,6 @@ import { EventLoopLag } from './event-loop-lag.ts';
 import { type MirrorSources, StoreMirror } from './store-mirror.ts';
 
 export type Phase = 'journal' | 'plan' | 'effects' | 'settle' | 'total';
-export type StoreCommit = 'journal' | 'advance' | 'settle' | 'maintenance' | 'resource';
 
 /** 0.5 ms is under one durable commit of a fast disk, 30 s is the longest wait that a client is given. */
 const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -49,9 +48,6 @@ export class Metrics {
   readonly #batchSize = this.#sizes('batch_size_operations', 'Operations of one accepted batch.');
   readonly #groupBatches = this.#sizes('group_size_batches', 'Batches of one commit group.');
   readonly #groupOperations = this.#sizes('group_size_operations', 'Operations of one commit group.');
-  readonly #commits = this.#durations('store_commit_duration_seconds', 'Time of one transaction of the store.', [
-    'commit',
-  ]);
   readonly #reconcileRuns = this.#counter('reconcile_runs_total', 'Runs of the reconcilers.', ['name', 'outcome']);
   readonly #reconciles = this.#durations('reconcile_duration_seconds', 'Time of one run of a reconciler.', ['name']);
   readonly #handovers = this.#counter('queue_handover_failures_total', 'Messages that the queue did not take.', [
@@ -80,10 +76,6 @@ export class Metrics {
   groupCommitted(group: { readonly batches: number; readonly operations: number }): void {
     this.#groupBatches.observe(group.batches);
     this.#groupOperations.observe(group.operations);
-  }
-
-  storeCommitted(commit: StoreCommit, durationMs: number): void {
-    this.#commits.observe({ commit }, seconds(durationMs));
   }
 
   /** `route` is the pattern (`/v1/volumes/:name`), never the path; null where no route matched. */

@@ -68,7 +68,6 @@ function recordAll(metrics: Metrics): void {
   for (const phase of ['journal', 'plan', 'effects', 'settle', 'total'] as const) metrics.phaseTook(phase, 2);
   metrics.batchAccepted(100);
   metrics.groupCommitted({ batches: 4, operations: 400 });
-  metrics.storeCommitted('advance', 12);
   metrics.httpAnswered({ method: 'POST', route: '/v1/volumes', statusCode: 201, durationMs: 3 });
   metrics.reconcileRan('pool-refill', 'failed', 1_500);
   metrics.queueHandoverFailed('wake');
@@ -150,7 +149,6 @@ test('what is recorded is shown, in seconds', async (t) => {
     'fcr_batch_size_operations_sum 100',
     'fcr_group_size_batches_sum 4',
     'fcr_group_size_operations_sum 400',
-    'fcr_store_commit_duration_seconds_sum{commit="advance"} 0.012',
     'fcr_http_request_duration_seconds_sum{method="POST",route="/v1/volumes",status_class="2xx"} 0.003',
     'fcr_reconcile_runs_total{name="pool-refill",outcome="failed"} 1',
     'fcr_reconcile_duration_seconds_sum{name="pool-refill"} 1.5',
