@@ -11,6 +11,9 @@ interface Waiter {
 /** How often the store is asked about batches whose end nobody announced here (another process ran them). */
 const pollMs = 250;
 
+/** How long a batch that ended is kept for whoever is about to wait for it. */
+const recentMs = 1_000;
+
 /**
  * Requests that wait for their batch to end. A batch that ended in this process is handed over as it is; for the others
  * one question to the store serves all who wait.
@@ -18,6 +21,10 @@ const pollMs = 250;
 export class BatchWaiters {
   readonly #store: JournalStore;
   readonly #waiting = new Map<string, Waiter[]>();
+  /** Ended before anybody waited: whoever asks within the next second or two need not ask the store. */
+  #recent = new Map<string, Batch>();
+  #older = new Map<string, Batch>();
+  #rotation: NodeJS.Timeout | null = null;
   #count = 0;
   #poll: NodeJS.Timeout | null = null;
   #closed = false;
@@ -27,6 +34,8 @@ export class BatchWaiters {
   }
 
   async wait(batch: string, timeoutMs: number): Promise<Batch | null> {
+    const recent = this.#recent.get(batch) ?? this.#older.get(batch);
+    if (recent !== undefined) return recent;
     if (this.#closed || this.#count >= limits.waitingRequests) return null;
     const ended = new Promise<Batch | null>((resolve) => this.#add(batch, resolve, timeoutMs));
     return ended;
@@ -34,7 +43,10 @@ export class BatchWaiters {
 
   /** Batches that ended in this process. */
   ended(batches: readonly Batch[]): void {
-    for (const batch of batches) this.#resolve(batch.id, batch);
+    for (const batch of batches) {
+      if (this.#waiting.has(batch.id)) this.#resolve(batch.id, batch);
+      else this.#remember(batch);
+    }
   }
 
   /** Batches that are said to have ended, somewhere. */
@@ -46,6 +58,7 @@ export class BatchWaiters {
   close(): void {
     this.#closed = true;
     if (this.#poll !== null) clearTimeout(this.#poll);
+    if (this.#rotation !== null) clearTimeout(this.#rotation);
     for (const id of [...this.#waiting.keys()]) this.#resolve(id, null);
   }
 
@@ -54,6 +67,18 @@ export class BatchWaiters {
     this.#waiting.set(batch, [...(this.#waiting.get(batch) ?? []), waiter]);
     this.#count += 1;
     this.#poll ??= setTimeout(() => this.#pollOnce(), pollMs);
+  }
+
+  #remember(batch: Batch): void {
+    if (this.#closed || this.#recent.size >= limits.waitingRequests) return;
+    this.#recent.set(batch.id, batch);
+    this.#rotation ??= setTimeout(() => this.#rotate(), recentMs).unref();
+  }
+
+  #rotate(): void {
+    this.#older = this.#recent;
+    this.#recent = new Map();
+    this.#rotation = this.#older.size === 0 ? null : setTimeout(() => this.#rotate(), recentMs).unref();
   }
 
   #giveUp(batch: string, waiter: Waiter): void {

@@ -6,6 +6,9 @@ import type { AcceptAnswer, JournalStore, NewBatch } from '../store/store.ts';
 import { GroupCommit } from '../system/group-commit.ts';
 import type { BatchWaiters } from './batch-waiters.ts';
 import type { Intake } from './control-plane.ts';
+import type { OperationWorker } from './worker.ts';
+
+type PlanningWorker = Pick<OperationWorker, 'advanceOptions' | 'take'>;
 
 interface Arrival {
   readonly batch: NewBatch;
@@ -22,6 +25,7 @@ export class JournalIntake implements Intake {
   readonly #queue: Queue;
   readonly #waiters: BatchWaiters;
   readonly #commit: GroupCommit<Arrival>;
+  readonly #worker: () => PlanningWorker | null;
   readonly #onCommit: (batches: number, milliseconds: number) => void;
 
   constructor(options: {
@@ -30,10 +34,13 @@ export class JournalIntake implements Intake {
     readonly waiters: BatchWaiters;
     readonly groupBatchesMax?: number;
     readonly onCommit?: (batches: number, milliseconds: number) => void;
+    /** The worker of this process, where it is the only one: its plan goes into the journal's own commit. Null: not now. */
+    readonly worker?: () => PlanningWorker | null;
   }) {
     this.#store = options.store;
     this.#queue = options.queue;
     this.#waiters = options.waiters;
+    this.#worker = options.worker ?? (() => null);
     this.#onCommit = options.onCommit ?? (() => undefined);
     const most = options.groupBatchesMax ?? limits.groupBatches;
     this.#commit = new GroupCommit((arrivals) => this.#journal(arrivals, most));
@@ -65,10 +72,18 @@ export class JournalIntake implements Intake {
 
   async #journalGroup(group: readonly Arrival[]): Promise<void> {
     const began = performance.now();
-    const answers = await this.#store.batchAccept(group.map(({ batch }) => batch));
+    const batches = group.map(({ batch }) => batch);
+    const worker = this.#worker();
+    const answers = worker === null ? await this.#store.batchAccept(batches) : await this.#planToo(batches, worker);
     this.#onCommit(group.length, performance.now() - began);
     for (const [index, arrival] of group.entries()) arrival.answer = answers[index] ?? null;
-    this.#wake(group);
+    if (worker === null) this.#wake(group);
+  }
+
+  async #planToo(batches: readonly NewBatch[], worker: PlanningWorker): Promise<readonly AcceptAnswer[]> {
+    const { answers, group } = await this.#store.batchAcceptAdvance(batches, worker.advanceOptions);
+    worker.take(group);
+    return answers;
   }
 
   #wake(group: readonly Arrival[]): void {

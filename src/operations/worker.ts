@@ -59,6 +59,18 @@ export class OperationWorker {
     return this.#running;
   }
 
+  /** How groups are planned by this worker; for an intake that plans in its own commit. */
+  get advanceOptions(): AdvanceOptions {
+    return this.#advance;
+  }
+
+  /** Goes on with what another commit has planned for this worker. */
+  take(answer: GroupAnswer): void {
+    if (answer.batches > 0) this.#options.observe.group(answer.batches, answer.operations);
+    this.#deliver(answer);
+    if (answer.more) void this.run();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#running;

@@ -38,6 +38,14 @@ export interface JournalStore {
    */
   batchAccept(batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]>;
   /**
+   * `batchAccept` and `groupAdvance` in ONE commit: where the worker is in this process anyway, an operation without an
+   * effect is accepted and has ended in the same moment. Where planning fails, the batches are accepted all the same.
+   */
+  batchAcceptAdvance(
+    batches: readonly NewBatch[],
+    options: AdvanceOptions,
+  ): Promise<{ readonly answers: readonly AcceptAnswer[]; readonly group: GroupAnswer }>;
+  /**
    * Plans and commits what the journal has waiting, oldest first, up to the limits, in one transaction; answers what
    * ended and which effects are to be carried out now. Serialised over all processes.
    */

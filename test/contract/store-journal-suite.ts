@@ -2,6 +2,9 @@
 import test, { type ExecutionContext } from 'ava';
 import { problem } from '../../src/domain/errors.ts';
 import type { OperationSpec } from '../../src/domain/operation.ts';
+import { groupPlanner } from '../../src/operations/planner.ts';
+import type { GroupPlanner } from '../../src/store/group.ts';
+import { KyselyJournalStore } from '../../src/store/kysely/journal.ts';
 import type { EffectOutcome, NewBatch } from '../../src/store/store.ts';
 import {
   attach,
@@ -28,6 +31,8 @@ export function storeJournalSuite(open: OpenWorld): void {
   statementTests(open);
 }
 
+const advanceOptions = { worker: 'worker', maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 30_000 };
+const journalOptions = { backlogOperationsMax: 1_000_000, defaultFlowAction: 'permit' } as const;
 const refusedByNode = problem('device-busy', 'It is still in use.');
 
 function withKey(batch: NewBatch, key: string, bodyHash = 'hash'): NewBatch {
@@ -69,6 +74,42 @@ function acceptTests(open: OpenWorld): void {
     t.true(answers.every(([, neighbour]) => neighbour?.accepted === true && !neighbour.replay));
     await world.settleDown();
     t.is((await world.store.resources.volumeList({}, firstPage)).items.length, 1);
+  });
+
+  test('an operation without an effect is accepted and has ended in one commit', async (t) => {
+    const world = await OperationWorld.open(t, open);
+    const batch = withKey(world.newBatch([permit('one')]), 'k');
+    const before = await world.store.resources.eventsHead();
+    const { answers, group } = await world.journal.batchAcceptAdvance([batch, batch], advanceOptions);
+    t.deepEqual(answers, [
+      { accepted: true, batch: batch.id, replay: false },
+      { accepted: true, batch: batch.id, replay: true },
+    ]);
+    t.deepEqual(
+      group.ended.map(({ id, state }) => `${id} ${state}`),
+      [`${batch.id} ended`],
+    );
+    const commits = (await world.store.resources.eventsAfter(before, 100)).map(({ cursor }) => cursor.split('.')[0]);
+    t.is(new Set(commits).size, 1);
+    t.like(await world.journal.batchGet(batch.id), { state: 'ended' });
+  });
+
+  test('HAZARD 16: what cannot be planned is accepted all the same', async (t) => {
+    const world = await OperationWorld.open(t, open);
+    const mistaken: GroupPlanner = {
+      ...groupPlanner,
+      advance: () => {
+        throw new Error('assertion planned-mistake failed');
+      },
+    };
+    const journal = new KyselyJournalStore(world.store.database, mistaken, journalOptions);
+    const batch = world.newBatch([permit('one')]);
+    const { answers, group } = await journal.batchAcceptAdvance([batch], advanceOptions);
+    t.deepEqual(answers, [{ accepted: true, batch: batch.id, replay: false }]);
+    t.true(group.more);
+    t.like(await world.journal.batchGet(batch.id), { state: 'accepted' });
+    await world.settleDown();
+    t.like(await world.journal.batchGet(batch.id), { state: 'ended' });
   });
 
   test('a full journal refuses what does not fit, and nothing else', async (t) => {

@@ -21,6 +21,7 @@ function journalWith(world: OperationWorld, instead: Partial<JournalStore>): Jou
   const { journal } = world;
   return {
     batchAccept: (batches) => journal.batchAccept(batches),
+    batchAcceptAdvance: (batches, options) => journal.batchAcceptAdvance(batches, options),
     groupAdvance: (options) => journal.groupAdvance(options),
     groupSettle: (outcomes, options) => journal.groupSettle(outcomes, options),
     effectsRecover: (options) => journal.effectsRecover(options),
@@ -92,6 +93,23 @@ test('all that arrive while a commit runs go into the next one', async (t) => {
   pass();
   t.true((await Promise.all([first, ...others])).every(({ accepted }) => accepted));
   t.deepEqual(sizes, [1, 20]);
+});
+
+test('with the worker in the same process a batch is planned in its journal commit, and its end is known at once', async (t) => {
+  const world = await OperationWorld.open(t, open);
+  const store = journalWith(world, {
+    batchAccept: () => Promise.reject(new Error('a commit of its own')),
+    batchListEnded: () => Promise.reject(new Error('nobody has to ask')),
+  });
+  const { waiters, worker, ended, queue } = machinery(t, world, store);
+  const intake = new JournalIntake({ store, queue, waiters, worker: () => worker });
+  const batch = world.newBatch([permit('one')]);
+  t.like(await intake.accept(batch), { accepted: true, batch: batch.id });
+  t.like(await intake.waitEnded(batch.id, deadlineMs), { id: batch.id, state: 'ended' });
+  t.deepEqual(
+    ended.map(({ id }) => id),
+    [batch.id],
+  );
 });
 
 test('HAZARD 15: a group that the store refuses fails its own batches, and no others', async (t) => {

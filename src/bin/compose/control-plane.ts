@@ -77,6 +77,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     queue,
     waiters,
     groupBatchesMax: config.groupBatches,
+    worker: () => (alone && mayAct() ? worker : null),
     onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
   });
 

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from 'kysely';
-import { problem } from '../../domain/errors.ts';
+import { Failure, problem } from '../../domain/errors.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
 import type {
   BatchFailure,
@@ -41,14 +41,23 @@ export class KyselyJournalStore implements JournalStore {
   }
 
   async batchAccept(batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
-    return this.#database.plain(async (db) => {
-      const seq = await this.#nextSequence(db, batches.length);
-      const backlog = await this.#backlogOperations(db);
-      const known = await this.#knownKeys(db, batches);
-      const decided = decideAcceptance(batches, known, this.#options.backlogOperationsMax - backlog);
-      await this.#append(db, decided.accepted, seq);
-      return decided.answers;
-    });
+    return this.#database.plain((db) => this.#accept(db, batches));
+  }
+
+  async batchAcceptAdvance(
+    batches: readonly NewBatch[],
+    options: AdvanceOptions,
+  ): Promise<{ readonly answers: readonly AcceptAnswer[]; readonly group: GroupAnswer }> {
+    try {
+      return await this.#database.change(async (tx) => {
+        const answers = await this.#accept(tx.db, batches);
+        return { answers, group: await this.#advance(tx, options) };
+      });
+    } catch (error) {
+      // What the world can do to us is told; a mistake in planning must not refuse what only has to be kept.
+      if (error instanceof Failure) throw error;
+      return { answers: await this.batchAccept(batches), group: { ...nothing, more: true } };
+    }
   }
 
   async groupAdvance(options: AdvanceOptions): Promise<GroupAnswer> {
@@ -197,6 +206,15 @@ export class KyselyJournalStore implements JournalStore {
       for (const row of rows) earlier.set(row.batch, [...(earlier.get(row.batch) ?? []), row]);
     }
     return { batches: records.map((record) => pendingBatch(record, earlier.get(record.id) ?? [])), earlier };
+  }
+
+  async #accept(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
+    const seq = await this.#nextSequence(db, batches.length);
+    const backlog = await this.#backlogOperations(db);
+    const known = await this.#knownKeys(db, batches);
+    const decided = decideAcceptance(batches, known, this.#options.backlogOperationsMax - backlog);
+    await this.#append(db, decided.accepted, seq);
+    return decided.answers;
   }
 
   async #nextSequence(db: Kysely<Schema>, count: number): Promise<number> {
