@@ -26,6 +26,7 @@ import type {
 } from '../../storage-node/storage-node.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
 import { fsyncDirectory, makeDirectoryDurably } from '../../system/durable-file.ts';
+import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { GroupCommit } from '../../system/group-commit.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
 import type { Backend } from '../backend.ts';
@@ -74,6 +75,7 @@ interface Parts {
   readonly options: Required<FileBackendOptions>;
   readonly threads: MediumThreads;
   readonly index: MediaIndex;
+  readonly seed: string;
 }
 
 interface NewMedium extends MediumName {
@@ -85,6 +87,7 @@ export class FileBackend implements Backend {
   readonly name = 'file';
   readonly canPunchHole: boolean;
   readonly #options: Required<FileBackendOptions>;
+  readonly #seed: string;
   readonly #threads: MediumThreads;
   readonly #index: MediaIndex;
   readonly #eraser: MediumEraser;
@@ -93,8 +96,9 @@ export class FileBackend implements Backend {
   readonly #names = new GroupCommit<null>(() => this.#fsyncNames());
   #brokenBy: unknown = null;
 
-  private constructor({ options, threads, index }: Parts) {
+  private constructor({ options, threads, index, seed }: Parts) {
     this.#options = options;
+    this.#seed = seed;
     this.#threads = threads;
     this.#index = index;
     this.canPunchHole = options.canPunchHole;
@@ -112,7 +116,8 @@ export class FileBackend implements Backend {
       const canPunchHole = given.canPunchHole ?? (await threads.call('probePunchHole', [join(directory, '.probe')]));
       const files = await threads.call('listFiles', [directory]);
       const index = MediaIndex.of(files.map(({ fileName }) => fileName));
-      return new FileBackend({ options: { ...defaults, ...given, directory, canPunchHole }, threads, index });
+      const seed = await makeFilesystemSeed(join(directory, 'locks'));
+      return new FileBackend({ options: { ...defaults, ...given, directory, canPunchHole }, threads, index, seed });
     } catch (error) {
       await threads.close();
       throw error;
@@ -265,7 +270,7 @@ export class FileBackend implements Backend {
 
   async #format(path: string, filesystem: FilesystemType | null, lock: VolumeLock): Promise<boolean> {
     if (filesystem === null) return false;
-    return await formatFile({ run: this.#options.runCommand, path, filesystem, lockFd: lock.fd });
+    return await formatFile({ run: this.#options.runCommand, path, filesystem, lockFd: lock.fd, seed: this.#seed });
   }
 
   /** Remembered as well: a call that overran its deadline may make the file only now. */

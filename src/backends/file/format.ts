@@ -14,6 +14,8 @@ export interface FormatRequest {
   readonly path: string;
   readonly filesystem: FilesystemType;
   readonly lockFd: number;
+  /** What the filesystem holds from the start; see `makeFilesystemSeed`. xfs takes none: its first mount makes it. */
+  readonly seed: string;
 }
 
 const prezeroed = 'nodiscard,assume_storage_prezeroed=1';
@@ -31,23 +33,23 @@ export async function formatFile(request: FormatRequest): Promise<boolean> {
   }
 }
 
-async function makeFilesystem({ run, path, filesystem, lockFd }: FormatRequest): Promise<void> {
+async function makeFilesystem({ run, path, filesystem, lockFd, seed }: FormatRequest): Promise<void> {
   const options = { deadlineMs: limits.mediumFormatMs, inherit: [lockFd] };
   if (filesystem === 'xfs') {
     await run(['mkfs.xfs', '-f', '-q', '-K', path], options);
     return;
   }
   try {
-    await run(ext4(path, prezeroed), options);
+    await run(ext4(path, seed, prezeroed), options);
   } catch (error) {
     if (!isUnknownOption(error)) throw error;
-    await run(ext4(path, lazily), options);
+    await run(ext4(path, seed, lazily), options);
   }
 }
 
 /** No blocks are set aside for root: the volume is its owner's. */
-function ext4(path: string, extended: string): string[] {
-  return ['mkfs.ext4', '-F', '-q', '-m', '0', '-E', extended, path];
+function ext4(path: string, seed: string, extended: string): string[] {
+  return ['mkfs.ext4', '-F', '-q', '-m', '0', '-d', seed, '-E', extended, path];
 }
 
 function isUnknownOption(error: unknown): boolean {
