@@ -7,6 +7,7 @@ import type { Host } from '../../host/host.ts';
 import { ControllerClient } from '../../http/client.ts';
 import { type Listening, listen } from '../../http/listeners.ts';
 import { buildServer } from '../../http/server.ts';
+import type { ControlPlane } from '../../operations/control-plane.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
 import type { Store } from '../../store/store.ts';
@@ -93,12 +94,21 @@ async function open(
   const alone = config.store.kind === 'sqlite';
   const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, alone });
   closers.add(() => controlPlane.close());
-  const listening = await serve(config, controlPlane, metrics, log, closers);
+  // The agent registers over the API, so that comes first; ready is the whole.
+  let isAgentUp = false;
+  const shown: ControlPlane = {
+    ...controlPlane,
+    readiness: async () => [...(isAgentUp ? [] : [agentStarting]), ...(await controlPlane.readiness())],
+  };
+  const listening = await serve(config, shown, metrics, log, closers);
   const host = await parts.openHost(config);
   closers.add(() => host.close());
   const agent = await embedAgent(config, host, log, closers);
+  isAgentUp = true;
   return { listening, host, store, node, controlPlane, agent, close: () => closers.close() };
 }
+
+const agentStarting = { part: 'agent', reason: 'It is starting.' };
 
 function metricsOf(store: Store, queue: () => Queue): Metrics {
   return new Metrics({
@@ -109,7 +119,7 @@ function metricsOf(store: Store, queue: () => Queue): Metrics {
 
 async function serve(
   config: Config,
-  controlPlane: RunningControlPlane,
+  controlPlane: ControlPlane,
   metrics: Metrics,
   log: Logger,
   closers: Closers,
