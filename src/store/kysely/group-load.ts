@@ -137,8 +137,9 @@ export class GroupLoader {
     const most = Math.max(...wanted.values());
     const ids = sql`SELECT f.id FROM volumes f WHERE f.pool = p.pool AND f.state = 'free' ORDER BY f.id LIMIT ${most}`;
     const first = this.#engine.joinPicked('volumes', { as: 'v', key: 'id', ids });
-    const { rows } = await sql<VolumeTable>`SELECT v.* FROM ${pools} p ${first} ORDER BY v.id`.execute(this.#db);
-    return rows.map(volumeRow);
+    // Sorted here: the engine would sort whole rows.
+    const { rows } = await sql<VolumeTable>`SELECT v.* FROM ${pools} p ${first}`.execute(this.#db);
+    return rows.map(volumeRow).sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   async #hosts(names: readonly string[]): Promise<HostRow[]> {
