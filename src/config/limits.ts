@@ -62,6 +62,7 @@ export const limits = {
   metricsReconcilers: 64,
   // maintenance
   refillVolumes: 16,
+  refillVolumesMax: 512,
   refillRecoverVolumes: 1_000,
   wipeVolumes: 512,
   spaceWatchEveryMs: 10_000,

@@ -39,8 +39,9 @@ export class PoolRefill implements Reconciler {
 
   async #refill(pool: string): Promise<number> {
     let made = 0;
-    for (;;) {
-      const reserved = await this.#store.refillReserve(pool, limits.refillVolumes);
+    // A few at first, so that a dry pool has something at once; then ever more of them in one commit.
+    for (let atMost: number = limits.refillVolumes; ; atMost = Math.min(2 * atMost, limits.refillVolumesMax)) {
+      const reserved = await this.#store.refillReserve(pool, atMost);
       if (reserved.length === 0) return made;
       const succeeded = await this.#provision(reserved);
       made += succeeded;
