@@ -12,7 +12,7 @@ export const bench: Bench = {
     store: { about: 'where the truth is kept', default: 'sqlite', among: ['sqlite', 'postgres'] },
     queue: { about: 'how workers are woken', default: 'in-process', among: ['in-process', 'bullmq'] },
     seconds: { about: 'how long the load lasts', default: 30 },
-    clients: { about: 'requests under way', default: 8 },
+    clients: { about: 'requests under way', default: 24 },
     bulk: { about: 'operations of one request', default: 100 },
     gain: { about: 'whether the runs without grouping are made', default: 'yes', among: ['yes', 'no'] },
   },

@@ -26,7 +26,7 @@ async function measureAt(volumes: number, seconds: number, progress: Progress): 
     progress(`${seconds} s of load with ${volumes.toLocaleString('en')} of each`);
     const run = await measureOperations(
       { FCR_STORAGE_NODE_NAME: 'bench-node' },
-      { clients: 8, seconds, bulk: 100, dataDirectory },
+      { clients: 24, seconds, bulk: 100, dataDirectory },
     );
     return {
       rate: run.tally.ended / run.tally.seconds,
