@@ -33,8 +33,8 @@ export class Product {
     this.socketPath = join(this.dataDirectory, 'controller.sock');
     this.#logFile = join(this.dataDirectory, 'bench.log');
     const log = openSync(this.#logFile, 'a');
-    const script = new URL('../../src/bin/fcr.ts', import.meta.url).pathname;
-    this.#child = spawn(process.execPath, [script, options.mode ?? 'standalone'], {
+    const launcher = new URL('../../fcr', import.meta.url).pathname;
+    this.#child = spawn(launcher, [options.mode ?? 'standalone'], {
       stdio: ['ignore', log, log],
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...this.#environment(), ...options.environment },
     });
