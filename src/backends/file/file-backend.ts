@@ -50,6 +50,8 @@ export interface FileBackendOptions {
   readonly directory: string;
   /** `full` gives every medium all of its blocks at once; `sparse` as they are written. */
   readonly allocation?: 'sparse' | 'full';
+  /** Where the directory is made that new filesystems are filled from; without it the first mount fills them. */
+  readonly seedParent?: string;
   readonly reserveBytes?: number;
   readonly reservePercent?: number;
   readonly runCommand?: RunCommand;
@@ -72,10 +74,10 @@ export type FileBackendStep =
   | 'removed';
 
 interface Parts {
-  readonly options: Required<FileBackendOptions>;
+  readonly options: Omit<Required<FileBackendOptions>, 'seedParent'>;
   readonly threads: MediumThreads;
   readonly index: MediaIndex;
-  readonly seed: string;
+  readonly seed: string | null;
 }
 
 interface NewMedium extends MediumName {
@@ -86,8 +88,8 @@ interface NewMedium extends MediumName {
 export class FileBackend implements Backend {
   readonly name = 'file';
   readonly canPunchHole: boolean;
-  readonly #options: Required<FileBackendOptions>;
-  readonly #seed: string;
+  readonly #options: Omit<Required<FileBackendOptions>, 'seedParent'>;
+  readonly #seed: string | null;
   readonly #threads: MediumThreads;
   readonly #index: MediaIndex;
   readonly #eraser: MediumEraser;
@@ -116,7 +118,7 @@ export class FileBackend implements Backend {
       const canPunchHole = given.canPunchHole ?? (await threads.call('probePunchHole', [join(directory, '.probe')]));
       const files = await threads.call('listFiles', [directory]);
       const index = MediaIndex.of(files.map(({ fileName }) => fileName));
-      const seed = await makeFilesystemSeed(join(directory, 'locks'));
+      const seed = given.seedParent === undefined ? null : await makeFilesystemSeed(given.seedParent);
       return new FileBackend({ options: { ...defaults, ...given, directory, canPunchHole }, threads, index, seed });
     } catch (error) {
       await threads.close();
@@ -340,7 +342,7 @@ export class FileBackend implements Backend {
   }
 }
 
-const defaults: Omit<Required<FileBackendOptions>, 'directory' | 'canPunchHole'> = {
+const defaults: Omit<Required<FileBackendOptions>, 'directory' | 'canPunchHole' | 'seedParent'> = {
   allocation: 'sparse',
   reserveBytes: limits.mediumReserveBytes,
   reservePercent: limits.mediumReservePercent,

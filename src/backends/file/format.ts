@@ -15,7 +15,7 @@ export interface FormatRequest {
   readonly filesystem: FilesystemType;
   readonly lockFd: number;
   /** What the filesystem holds from the start; see `makeFilesystemSeed`. xfs takes none: its first mount makes it. */
-  readonly seed: string;
+  readonly seed: string | null;
 }
 
 const prezeroed = 'nodiscard,assume_storage_prezeroed=1';
@@ -48,8 +48,8 @@ async function makeFilesystem({ run, path, filesystem, lockFd, seed }: FormatReq
 }
 
 /** No blocks are set aside for root: the volume is its owner's. */
-function ext4(path: string, seed: string, extended: string): string[] {
-  return ['mkfs.ext4', '-F', '-q', '-m', '0', '-d', seed, '-E', extended, path];
+function ext4(path: string, seed: string | null, extended: string): string[] {
+  return ['mkfs.ext4', '-F', '-q', '-m', '0', ...(seed === null ? [] : ['-d', seed]), '-E', extended, path];
 }
 
 function isUnknownOption(error: unknown): boolean {

@@ -11,7 +11,12 @@ import type { ResourceStore } from '../../store/store.ts';
 export async function openStorageNode(config: Config): Promise<StorageNode> {
   const { name, allocation, reservePercent, kind } = config.storageNode;
   if (kind === 'simulated') return new SimulatedStorageNode({ name, assumeExisting: true });
-  const backend = await FileBackend.open({ directory: volumesDirectory(config), allocation, reservePercent });
+  const backend = await FileBackend.open({
+    directory: volumesDirectory(config),
+    allocation,
+    reservePercent,
+    seedParent: config.dataDir,
+  });
   const exporter = await LocalExporter.open({ dataDirectory: config.dataDir });
   return InProcessStorageNode.open({ name, dataDirectory: config.dataDir, backends: [backend], exporter });
 }
