@@ -16,7 +16,7 @@ import { LocalExporter } from '../../../src/fabric/local/local-exporter.ts';
 import type { DeviceProof, DeviceTarget, Host } from '../../../src/host/host.ts';
 import { InProcessStorageNode } from '../../../src/storage-node/in-process/in-process-storage-node.ts';
 import type { StorageNode, WipeRequest } from '../../../src/storage-node/storage-node.ts';
-import type { NewBatch, Store } from '../../../src/store/store.ts';
+import type { GroupAnswer, NewBatch, Store } from '../../../src/store/store.ts';
 import { openStoreThread } from '../../../src/store/thread/store-thread.ts';
 import { standingIn } from './standing-in.ts';
 
@@ -66,7 +66,19 @@ function goneProof({ volumeId, mediaGeneration }: DeviceTarget): DeviceProof {
 }
 
 const batchesChanged = (change: (batch: NewBatch) => NewBatch) =>
-  inStore((store) => ({ batchAccept: (batches) => store.batchAccept(batches.map(change)) }));
+  inStore((store) => ({
+    batchAccept: (batches) => store.batchAccept(batches.map(change)),
+    batchAcceptAdvance: (batches, options) => store.batchAcceptAdvance(batches.map(change), options),
+  }));
+
+const nothingPlanned: GroupAnswer = {
+  ended: [],
+  effects: [],
+  batches: 0,
+  operations: 0,
+  more: false,
+  poolsBelowMinimum: [],
+};
 
 const lateMs = 60;
 
@@ -148,9 +160,10 @@ const bugs = {
     about: 'an operation that is acknowledged before the journal has it',
     expected: ['acknowledged-lost'],
     plant: inStore((store) => ({
-      batchAccept: async (batches) => {
+      batchAcceptAdvance: async (batches) => {
         void sleep(10 * lateMs).then(() => store.batchAccept(batches));
-        return batches.map(({ id }) => ({ accepted: true as const, batch: id, replay: false }));
+        const answers = batches.map(({ id }) => ({ accepted: true as const, batch: id, replay: false }));
+        return { answers, group: nothingPlanned };
       },
     })),
   },
