@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Kysely, sql } from 'kysely';
-import { newId, newSerial, wwidOf } from '../../src/domain/ids.ts';
+import { newId, newSerial } from '../../src/domain/ids.ts';
 import type { Database } from '../../src/store/kysely/database.ts';
 import type { ColumnType } from '../../src/store/kysely/engine.ts';
 import { migrate } from '../../src/store/kysely/migrate.ts';
@@ -10,6 +10,7 @@ import { openPostgres } from '../../src/store/kysely/postgres.ts';
 import { volumeColumns } from '../../src/store/kysely/rows.ts';
 import type { Schema } from '../../src/store/kysely/schema.ts';
 import { openSqlite } from '../../src/store/kysely/sqlite.ts';
+import { volumeTableRecord } from './volume-table-record.ts';
 
 /**
  * The limit of the `operations` bench: the row changes that its mix leads to, in the same tables with the same indexes,
@@ -72,7 +73,7 @@ class BareGroups {
   /** As many volumes as the load has, so that the indexes have their depth. */
   async fill(): Promise<void> {
     for (let made = 0; made < volumesPresent; made += 1_000) {
-      const rows = Array.from({ length: 1_000 }, () => newVolume());
+      const rows = Array.from({ length: 1_000 }, () => volumeTableRecord());
       this.#ids.push(...rows.map(({ id }) => id));
       await this.#commit(async (db) => this.#insert(db, 'volumes', volumeColumns, rows));
     }
@@ -250,38 +251,6 @@ class BareGroups {
 }
 
 const newVolumeId = newId('vol');
-
-function newVolume() {
-  const serial = newSerial();
-  return {
-    id: newId('vol'),
-    name: null,
-    pool: 'bench',
-    storage_node: 'bench',
-    backend: 'file',
-    size_bytes: 1024 ** 3,
-    state: 'free',
-    generation: 1,
-    media_generation: 1,
-    serial,
-    wwid: wwidOf(serial),
-    filesystem: 'ext4',
-    formatted: 1,
-    qos_policy: null,
-    labels: '{}',
-    epoch: 0,
-    writer: null,
-    readers: 0,
-    held_by: null,
-    pending_operation: null,
-    effect: null,
-    lease_until: 0,
-    failure_reason: null,
-    created_at: 0,
-    allocated_at: null,
-    version: 1,
-  };
-}
 
 const attachmentFields = {
   host: 'bench-host-1',

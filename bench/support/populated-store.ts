@@ -1,12 +1,13 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { sql } from 'kysely';
-import { newId, newSerial, wwidOf } from '../../src/domain/ids.ts';
+import { newId } from '../../src/domain/ids.ts';
 import type { Database } from '../../src/store/kysely/database.ts';
 import type { ColumnType } from '../../src/store/kysely/engine.ts';
 import { migrate } from '../../src/store/kysely/migrate.ts';
 import { flowPolicyColumns, volumeColumns } from '../../src/store/kysely/rows.ts';
 import { openSqlite } from '../../src/store/kysely/sqlite.ts';
+import { volumeTableRecord } from './volume-table-record.ts';
 
 const chunk = 5_000;
 
@@ -64,35 +65,8 @@ async function insert(
 }
 
 function volume(number: number): object {
-  const serial = newSerial();
-  return {
-    id: newId('vol'),
-    name: `present-${number}`,
-    pool: 'present',
-    storage_node: 'bench-node',
-    backend: 'file',
-    size_bytes: 1024 ** 3,
-    state: 'allocated',
-    generation: 1,
-    media_generation: 1,
-    serial,
-    wwid: wwidOf(serial),
-    filesystem: 'ext4',
-    formatted: 1,
-    qos_policy: null,
-    labels: '{}',
-    epoch: 0,
-    writer: null,
-    readers: 0,
-    held_by: null,
-    pending_operation: null,
-    effect: null,
-    lease_until: 0,
-    failure_reason: null,
-    created_at: 0,
-    allocated_at: 0,
-    version: 1,
-  };
+  const stated = { name: `present-${number}`, pool: 'present', storage_node: 'bench-node', state: 'allocated' };
+  return volumeTableRecord({ ...stated, allocated_at: 0 });
 }
 
 function policy(number: number): object {
