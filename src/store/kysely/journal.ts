@@ -25,17 +25,19 @@ import type {
 import type { Change, Database } from './database.ts';
 import { GroupLoader } from './group-load.ts';
 import { positionsPerBatch, writePlan } from './group-write.ts';
-import { positionBefore } from './page.ts';
+import { JournalReader, operationOf } from './journal-read.ts';
 import type { BatchTable, OperationTable, Schema } from './schema.ts';
 
 /** The journal and the groups that are committed from it. Planning itself is the planner's; here it is made durable. */
 export class KyselyJournalStore implements JournalStore {
   readonly #database: Database;
+  readonly #read: JournalReader;
   readonly #planner: GroupPlanner;
   readonly #options: JournalOptions;
 
   constructor(database: Database, planner: GroupPlanner, options: JournalOptions) {
     this.#database = database;
+    this.#read = new JournalReader(database);
     this.#planner = planner;
     this.#options = options;
   }
@@ -96,52 +98,24 @@ export class KyselyJournalStore implements JournalStore {
     });
   }
 
-  async batchGet(id: string): Promise<Batch | null> {
-    const [batch] = await this.#batchesWhere([id], false);
-    return batch ?? null;
+  batchGet(id: string): Promise<Batch | null> {
+    return this.#read.batchGet(id);
   }
 
   batchListEnded(ids: readonly string[]): Promise<readonly Batch[]> {
-    return ids.length === 0 ? Promise.resolve([]) : this.#batchesWhere(ids, true);
+    return this.#read.batchListEnded(ids);
   }
 
-  async operationGet(id: string): Promise<Operation | null> {
-    const { batch, index } = batchOf(id);
-    return (await this.batchGet(batch))?.operations[index] ?? null;
+  operationGet(id: string): Promise<Operation | null> {
+    return this.#read.operationGet(id);
   }
 
-  async operationList(filter: OperationFilter, page: PageRequest): Promise<Page<Operation>> {
-    return this.#database.read(async (db) => {
-      let query = db
-        .selectFrom('operations')
-        .selectAll()
-        .orderBy('position', 'desc')
-        .limit(page.pageSize + 1);
-      if (filter.state !== undefined) query = query.where('state', '=', filter.state);
-      if (filter.type !== undefined) query = query.where('type', '=', filter.type);
-      if (page.pageToken !== null) query = query.where('position', '<', positionBefore(page.pageToken));
-      const rows = await query.execute();
-      const last = rows.length > page.pageSize ? rows[page.pageSize - 1] : undefined;
-      return {
-        items: rows.slice(0, page.pageSize).map(operationOf),
-        nextPageToken: last === undefined ? null : String(last.position),
-      };
-    });
+  operationList(filter: OperationFilter, page: PageRequest): Promise<Page<Operation>> {
+    return this.#read.operationList(filter, page);
   }
 
-  async backlog(): Promise<Backlog> {
-    const { rows } = await this.#database.read((db) =>
-      sql<{ state: string; batches: number; operations: number; oldest: number }>`
-        SELECT state, count(*) AS batches, sum(operation_count) AS operations, min(accepted_at) AS oldest
-        FROM batches WHERE state <> 'ended' GROUP BY state`.execute(db),
-    );
-    const accepted = rows.find(({ state }) => state === 'accepted');
-    return {
-      acceptedBatches: accepted?.batches ?? 0,
-      acceptedOperations: accepted?.operations ?? 0,
-      runningBatches: rows.find(({ state }) => state === 'running')?.batches ?? 0,
-      oldestAcceptedAt: accepted?.oldest ?? null,
-    };
+  backlog(): Promise<Backlog> {
+    return this.#read.backlog();
   }
 
   async #advance(tx: Change, options: AdvanceOptions): Promise<GroupAnswer> {
@@ -292,28 +266,6 @@ export class KyselyJournalStore implements JournalStore {
       INSERT INTO idempotency (principal, route, key, body_hash, batch, created_at)
       SELECT principal, route, key, body_hash, batch, ${engine.now} FROM ${keyList} c`.execute(db);
   }
-
-  async #batchesWhere(ids: readonly string[], endedOnly: boolean): Promise<Batch[]> {
-    const { engine } = this.#database;
-    return this.#database.read(async (db) => {
-      const ended = endedOnly ? sql`AND state = 'ended'` : sql``;
-      const { rows } = await sql<BatchTable>`SELECT * FROM batches WHERE id IN ${engine.texts(ids)} ${ended}`.execute(
-        db,
-      );
-      const seqs = rows.map(({ seq }) => ({ seq }));
-      const operations = await sql<OperationTable>`
-        SELECT o.* FROM ${engine.rows(seqs, { seq: 'bigint' })} b JOIN operations o
-          ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
-        db,
-      );
-      return rows.map((row) =>
-        batchResource(
-          row,
-          operations.rows.filter(({ batch }) => batch === row.id),
-        ),
-      );
-    });
-  }
 }
 
 export interface JournalOptions {
@@ -449,52 +401,5 @@ function endedOperation({ batch, index, outcome }: EndedOperation, now: number):
     requestedBy: batch.principal,
     acceptedAt: batch.acceptedAt,
     endedAt: now,
-  };
-}
-
-function operationOf(row: OperationTable): Operation {
-  return {
-    id: operationId(row.batch, row.position % positionsPerBatch),
-    batch: row.batch,
-    type: row.type as Operation['type'],
-    state: row.state as Operation['state'],
-    resource: row.resource === null ? null : (JSON.parse(row.resource) as Operation['resource']),
-    existing: row.existing === 1,
-    problem: row.problem === null ? null : (JSON.parse(row.problem) as Operation['problem']),
-    requestedBy: row.principal,
-    acceptedAt: row.accepted_at,
-    endedAt: row.ended_at,
-  };
-}
-
-/** A batch in any state: operations without a row of their own are as far as the batch is. */
-function batchResource(record: BatchTable, ended: readonly OperationTable[]): Batch {
-  const specs = JSON.parse(record.operations) as OperationSpec[];
-  const byIndex = new Map(ended.map((row) => [row.position % positionsPerBatch, row]));
-  const operations = specs.map((spec, index): Operation => {
-    const row = byIndex.get(index);
-    if (row !== undefined) return operationOf(row);
-    return {
-      id: operationId(record.id, index),
-      batch: record.id,
-      type: spec.type,
-      state: record.state === 'accepted' ? 'accepted' : 'running',
-      resource: null,
-      existing: false,
-      problem: null,
-      requestedBy: record.principal,
-      acceptedAt: record.accepted_at,
-      endedAt: null,
-    };
-  });
-  return {
-    id: record.id,
-    state: record.state as Batch['state'],
-    atomicity: record.atomicity as Batch['atomicity'],
-    decision: record.decision as Batch['decision'],
-    operations,
-    requestedBy: record.principal,
-    acceptedAt: record.accepted_at,
-    endedAt: record.ended_at,
   };
 }
