@@ -7,6 +7,7 @@ export const limits = {
   journalBacklogOperations: 50_000,
   effectLeaseMs: 30_000,
   bodyBytes: 4 * 1024 * 1024,
+  parkedBatchesTold: 100,
   waitMs: 30_000,
   waitingRequests: 10_000,
   idempotencyKeyLength: 255,

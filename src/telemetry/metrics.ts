@@ -48,6 +48,7 @@ export class Metrics {
   readonly #batchSize = this.#sizes('batch_size_operations', 'Operations of one accepted batch.');
   readonly #groupBatches = this.#sizes('group_size_batches', 'Batches of one commit group.');
   readonly #groupOperations = this.#sizes('group_size_operations', 'Operations of one commit group.');
+  readonly #mistakes = this.#counter('planning_mistakes_total', 'Bugs met while operations were planned.', ['outcome']);
   readonly #reconcileRuns = this.#counter('reconcile_runs_total', 'Runs of the reconcilers.', ['name', 'outcome']);
   readonly #reconciles = this.#durations('reconcile_duration_seconds', 'Time of one run of a reconciler.', ['name']);
   readonly #handovers = this.#counter('queue_handover_failures_total', 'Messages that the queue did not take.', [
@@ -89,6 +90,10 @@ export class Metrics {
     const route = answer.route === null ? 'none' : this.#routes.of(answer.route);
     const status_class = `${Math.floor(answer.statusCode / 100)}xx`;
     this.#requests.observe({ method, route, status_class }, seconds(answer.durationMs));
+  }
+
+  planningMistaken(outcome: 'failed' | 'undoing' | 'parked' | 'journalled'): void {
+    this.#mistakes.inc({ outcome });
   }
 
   reconcileRan(reconciler: string, outcome: 'succeeded' | 'failed' | 'skipped', durationMs: number): void {

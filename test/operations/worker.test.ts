@@ -53,7 +53,7 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
       waiters.ended(batches);
     },
     onPoolsBelowMinimum: () => undefined,
-    observe: { phase: () => undefined, group: () => undefined },
+    observe: { phase: () => undefined, group: () => undefined, mistake: () => undefined },
   });
   return { queue, waiters, intake, worker, groups, ended };
 }
@@ -239,7 +239,15 @@ test('HAZARD 16: a commit whose answer was lost is found again by what it left i
   t.is(await world.leftovers(), '');
 });
 
-const nothing: GroupAnswer = { ended: [], effects: [], batches: 0, operations: 0, more: false, poolsBelowMinimum: [] };
+const nothing: GroupAnswer = {
+  ended: [],
+  effects: [],
+  batches: 0,
+  operations: 0,
+  more: false,
+  poolsBelowMinimum: [],
+  mistakes: [],
+};
 
 function destructions(count: number): Effect[] {
   return Array.from({ length: count }, (_, index) => ({
