@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { limits } from '../../src/config/limits.ts';
 import { Failure } from '../../src/domain/errors.ts';
-import type { Batch, OperationSpec } from '../../src/domain/operation.ts';
+import { type Batch, type Operation, type OperationSpec, operationId } from '../../src/domain/operation.ts';
 import { BatchWaiters } from '../../src/operations/batch-waiters.ts';
 import { JournalIntake } from '../../src/operations/intake.ts';
 import { OperationWorker } from '../../src/operations/worker.ts';
@@ -32,6 +32,24 @@ function journalWith(world: OperationWorld, instead: Partial<JournalStore>): Jou
     backlog: () => journal.backlog(),
     ...instead,
   };
+}
+
+function endedOperation(batch: string, index: number): Operation {
+  const outcome = { state: 'succeeded', resource: null, existing: false, problem: null } as const;
+  const told = { requestedBy: 'somebody', acceptedAt: 0, endedAt: 0 };
+  return { id: operationId(batch, index), batch, type: 'volume.create', ...outcome, ...told };
+}
+
+function endedBatch(id: string, operationCount: number): Batch {
+  const operations = Array.from({ length: operationCount }, (_, index) => endedOperation(id, index));
+  const rest = {
+    atomicity: 'per-operation',
+    decision: null,
+    requestedBy: 'somebody',
+    acceptedAt: 0,
+    endedAt: 0,
+  } as const;
+  return { id, state: 'ended', operations, ...rest };
 }
 
 /** Everything that a controller has for operations, over the given store. */
@@ -168,6 +186,25 @@ test('everyone who waits for a batch is answered once, also when another process
   waiters.ended(found.flatMap((one) => one ?? []));
   waiters.announced([batch]);
   t.is(answers, 3);
+});
+
+test('what ended before anybody waited is handed over once and within bounds; for the rest the store is asked', async (t) => {
+  const world = await OperationWorld.open(t, open);
+  const asked: string[] = [];
+  const store = journalWith(world, {
+    batchListEnded: async (ids) => {
+      asked.push(...ids);
+      return ids.map((id) => endedBatch(id, 1));
+    },
+  });
+  const { waiters } = machinery(t, world, store);
+  waiters.ended([endedBatch('first', 1), endedBatch('second', limits.groupOperations - 1), endedBatch('third', 1)]);
+  t.like(await waiters.wait('second', deadlineMs), { id: 'second' });
+  t.like(await waiters.wait('third', deadlineMs), { id: 'third' });
+  t.deepEqual(asked, []);
+  t.like(await waiters.wait('first', deadlineMs), { id: 'first' });
+  t.like(await waiters.wait('second', deadlineMs), { id: 'second' });
+  t.deepEqual(asked, ['first', 'second']);
 });
 
 test('a close answers those who wait, and whoever comes later at once', async (t) => {
