@@ -85,7 +85,7 @@ async function open(
   closers.add(() => node.close());
   const metrics = metricsOf(store, () => queue);
   closers.add(() => metrics.close());
-  const queue: Queue = openQueue(config, () => metrics, log);
+  const queue: Queue = await openQueue(config, () => metrics, log);
   closers.add(() => queue.close());
   await registerStorageNode(store, node);
   await prepareFirstStart(config, store, node.name);
