@@ -147,6 +147,9 @@ export const limits = {
   agentDetachPollMs: 2_000,
   mountPathLength: 1_024,
   mountsPerHost: 10_000,
+  // Docker volume plugin
+  dockerBodyBytes: 256 * 1024,
+  dockerControllerMs: 20_000,
   // command line
   cliPollMs: 250,
   cliTries: 4,

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { limits } from '../config/limits.ts';
+import type { ErrorKind } from '../domain/errors.ts';
 import type { OperationType } from '../domain/operation.ts';
 import type { Clock } from '../system/clock.ts';
 import { BoundedLabel } from './bounded-label.ts';
@@ -55,6 +56,11 @@ export class Metrics {
     'kind',
   ]);
 
+  readonly #dockerCalls = this.#counter('docker_calls_total', 'Calls of container engines.', ['method', 'outcome']);
+  readonly #dockerDurations = this.#durations('docker_call_duration_seconds', 'Time to answer a container engine.', [
+    'method',
+  ]);
+
   constructor({ clock, sources }: MetricsOptions) {
     new StoreMirror(this.registry, clock, sources);
     this.#lag = new EventLoopLag(this.registry);
@@ -104,6 +110,12 @@ export class Metrics {
 
   queueHandoverFailed(kind: 'wake' | 'announcement' | 'schedule'): void {
     this.#handovers.inc({ kind });
+  }
+
+  /** The method is one of the protocol's; the outcome `succeeded` or the kind of the problem. */
+  dockerCallEnded(method: string, outcome: 'succeeded' | ErrorKind, durationMs: number): void {
+    this.#dockerCalls.inc({ method, outcome });
+    this.#dockerDurations.observe({ method }, seconds(durationMs));
   }
 
   close(): void {
