@@ -115,6 +115,7 @@ export const limits = {
   qosBurstSecondsDefault: 10,
   // programs
   commandKillGraceMs: 5_000,
+  commandReapPauseMs: 50,
   commandOutputCharacters: 4_096,
   // storage node
   mediumCallMs: 60_000,

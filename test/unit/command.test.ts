@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { CommandError, runCommand } from '../../src/system/command.ts';
@@ -36,4 +37,19 @@ test('an overrunning command is killed with everything it started', async (t) =>
   const pid = (await readTextOrNull(pidFile))?.trim();
   const state = (await readTextOrNull(`/proc/${pid}/stat`))?.split(') ')[1]?.[0] ?? 'gone';
   t.true(['gone', 'Z', 'X'].includes(state));
+});
+
+test('a program has the descriptors that it is given', async (t) => {
+  const file = await open(join(await scratchDirectory(t), 'given'), 'w');
+  t.teardown(() => file.close());
+  const argv = ['sh', '-c', 'readlink /proc/self/fd/* 2>/dev/null; true'];
+  const all = async (inherit: readonly number[]) => (await runCommand(argv, { deadlineMs: 30_000, inherit })).stdout;
+  t.regex(await all([file.fd]), /\/given\n/);
+  t.notRegex(await all([]), /\/given\n/);
+});
+
+test('a program ignores and blocks no signal because this process does', async (t) => {
+  const { stdout } = await runCommand(['cat', '/proc/self/status'], { deadlineMs: 30_000 });
+  // Those from 32 on belong to the C library.
+  for (const field of ['SigBlk', 'SigIgn']) t.regex(stdout, new RegExp(`^${field}:\\t0{7}[0-9a-f][08]0{7}$`, 'm'));
 });
