@@ -56,8 +56,7 @@ function socketServer(app: App): http.Server {
   return server;
 }
 
-/** Open requests are finished, for a while. */
-export async function closeServer(server: http.Server): Promise<void> {
+async function closeServer(server: http.Server): Promise<void> {
   if (!server.listening) return;
   await new Promise<void>((resolve) => {
     const late = setTimeout(() => server.closeAllConnections(), limits.closeMs);
@@ -69,8 +68,7 @@ export async function closeServer(server: http.Server): Promise<void> {
   });
 }
 
-/** `resource-in-use` where somebody else listens. */
-export async function listenOnSocket(server: http.Server, unix: UnixListener): Promise<void> {
+async function listenOnSocket(server: http.Server, unix: UnixListener): Promise<void> {
   await removeLeftOver(unix.path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

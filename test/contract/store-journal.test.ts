@@ -1,7 +1,4 @@
 import { sqliteWorld } from '../support/store-world.ts';
 import { storeJournalSuite } from './store-journal-suite.ts';
-import { storeMistakesSuite } from './store-mistakes-suite.ts';
 
-const open = sqliteWorld();
-storeJournalSuite(open);
-storeMistakesSuite(open);
+storeJournalSuite(sqliteWorld());

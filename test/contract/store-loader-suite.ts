@@ -43,6 +43,42 @@ export function storeLoaderSuite(open: OpenWorld): void {
       ],
     );
   });
+
+  test('a list is a table with the values as they are, as often as a statement reads it', async (t) => {
+    const { database } = await open(t);
+    const { engine, kysely } = database;
+    const rows = [
+      { text: `a "quoted" 'text' \u{1F4BE}`, number: 9_007_199_254_740_991 },
+      { text: '', number: -1 },
+      { text: '12', number: null },
+      { text: null, number: 0 },
+    ];
+    const list = engine.rows(rows, { text: 'text', number: 'bigint' });
+    const { rows: found } = await sql`
+      SELECT a.text, a.number FROM ${list} a WHERE (SELECT count(*) FROM ${list} b) = 4`.execute(kysely);
+    t.deepEqual(found, rows);
+    const { rows: empty } = await sql`SELECT 1 FROM ${engine.rows([], { text: 'text' })} a`.execute(kysely);
+    t.deepEqual(empty, []);
+  });
+
+  test('two lists of one statement are not mistaken for each other', async (t) => {
+    const { database } = await open(t);
+    const { rows } = await sql`
+      SELECT a.text FROM ${database.engine.rows([{ text: 'x' }, { text: 'y' }], { text: 'text' })} a
+      WHERE a.text IN ${database.engine.texts(['y', 'z'])}`.execute(database.kysely);
+    t.deepEqual(rows, [{ text: 'y' }]);
+  });
+
+  test('numbers of a list are kept as integers', async (t) => {
+    const { database } = await open(t);
+    const luns = database.engine.rows([{ lun: 7 }], { lun: 'bigint' });
+    await sql`
+      INSERT INTO luns (initiator_wwpn, target_wwpn, lun) SELECT 'i', 't', c.lun FROM ${luns} c`.execute(
+      database.kysely,
+    );
+    const { rows } = await sql`SELECT CAST(lun AS text) AS lun FROM luns`.execute(database.kysely);
+    t.deepEqual(rows, [{ lun: '7' }]);
+  });
 }
 
 const nothing: Picture = {

@@ -16,7 +16,6 @@ import {
   type SimulatedStorageNodeOptions,
 } from '../../src/storage-node/simulator/simulated-storage-node.ts';
 import type { EffectResult, WipeAnswer } from '../../src/storage-node/storage-node.ts';
-import type { GroupPlanner } from '../../src/store/group.ts';
 import { KyselyJournalStore } from '../../src/store/kysely/journal.ts';
 import type {
   AcceptAnswer,
@@ -42,7 +41,6 @@ export interface OperationWorldOptions extends SimulatedStorageNodeOptions {
   /** Of the pool's volumes, how many are free at first. */
   readonly free?: number;
   readonly backlogOperationsMax?: number;
-  readonly planner?: GroupPlanner;
 }
 
 /** Thrown by a driver whose process ends here. */
@@ -61,8 +59,8 @@ export class OperationWorld {
     this.store = store;
     this.node = node;
     this.#options = options;
-    const { backlogOperationsMax = 1_000_000, planner = groupPlanner } = options;
-    this.journal = new KyselyJournalStore(store.database, planner, {
+    const { backlogOperationsMax = 1_000_000 } = options;
+    this.journal = new KyselyJournalStore(store.database, groupPlanner, {
       backlogOperationsMax,
       defaultFlowAction: 'permit',
     });

@@ -39,13 +39,11 @@ function deviceOf(loop: LoopFound): string {
 
 function visibleMounts(findings: Findings, frame: InventoryFrame): MountFound[] {
   const loops = new Map(findings.loops.map((loop) => [deviceOf(loop), loop]));
-  return findings.mounts.flatMap(({ device, mountPoint, foreignNamespace, holder }) => {
+  return findings.mounts.flatMap(({ device, mountPoint, foreignNamespace }) => {
     const loop = loops.get(device);
     const isBase = !foreignNamespace && mountPoint.startsWith(`${frame.baseDirectory}/`);
     if (loop === undefined || isBase) return [];
-    const { number, volumeId } = loop;
-    const shown = { device: devicePath(number), volumeId, path: mountPoint, foreignNamespace };
-    return [holder === undefined ? shown : { ...shown, holder }];
+    return [{ device: devicePath(loop.number), volumeId: loop.volumeId, path: mountPoint, foreignNamespace }];
   });
 }
 

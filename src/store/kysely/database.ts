@@ -75,16 +75,14 @@ export class Database {
     try {
       answer = await work(db);
     } catch (error) {
-      await rollback(db);
+      await sql
+        .raw('ROLLBACK')
+        .execute(db)
+        .catch(() => undefined);
       throw error;
     }
     // A COMMIT whose answer was lost is never repeated: callers find out by the ids that they assigned beforehand.
-    try {
-      await sql.raw('COMMIT').execute(db);
-    } catch (error) {
-      await rollback(db);
-      throw error;
-    }
+    await sql.raw('COMMIT').execute(db);
     return answer;
   }
 
@@ -128,14 +126,6 @@ export class Change {
       this.db,
     );
   }
-}
-
-/** Whatever is left of a transaction must not become part of the connection's next one. */
-async function rollback(db: Kysely<Schema>): Promise<void> {
-  await sql
-    .raw('ROLLBACK')
-    .execute(db)
-    .catch(() => undefined);
 }
 
 const attemptsMax = 5;

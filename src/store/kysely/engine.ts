@@ -1,17 +1,18 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Engine } from '../../../migrations/0001-initial.ts';
+import { listColumn, listTable, SqliteList } from './sqlite-lists.ts';
 
 /**
- * The one place where the two SQL engines differ. Lists travel as one JSON parameter, so a statement's text and number
- * do not depend on how many rows it works on.
+ * The one place where the two SQL engines differ. A list travels as one parameter, so a statement's text and number do
+ * not depend on how many rows it works on.
  */
 export type ColumnType = 'text' | 'bigint';
 
 export interface SqlEngine {
   readonly name: Engine;
-  /** A table expression over a JSON array of objects. */
+  /** A table expression over a list of objects. */
   rows(list: readonly object[], columns: Readonly<Record<string, ColumnType>>): RawBuilder<unknown>;
-  /** A subquery that yields the strings of a JSON array, for `IN (...)`. */
+  /** A subquery that yields the strings of a list, for `IN (...)`. */
   texts(list: readonly string[]): RawBuilder<unknown>;
   /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
   jsonField(column: string, field: string): RawBuilder<string | null>;
@@ -37,11 +38,10 @@ export const sqliteEngine: SqlEngine = {
   name: 'sqlite',
   rows(list, columns) {
     const names = Object.keys(columns);
-    // Fields by position: finding them by name costs twice as much.
-    const picks = names.map((name, index) => sql`value ->> ${sql.lit(index)} AS ${sql.id(name)}`);
-    return sql`(SELECT ${sql.join(picks)} FROM json_each(${JSON.stringify(list.map((row) => fieldsOf(row, names)))}))`;
+    const picks = names.map((name, index) => sql`${sql.ref(listColumn(index))} AS ${sql.id(name)}`);
+    return sql`(SELECT ${sql.join(picks)} FROM ${sql.table(listTable(names.length))}(${new SqliteList(list, names)}))`;
   },
-  texts: (list) => sql`(SELECT value FROM json_each(${JSON.stringify(list)}))`,
+  texts: (list) => sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.table(listTable(1))}(${SqliteList.ofTexts(list)}))`,
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
   joinPicked: (table, { as, key, ids }) =>
     sql`JOIN ${sql.table(table)} AS ${sql.table(as)} ON ${sql.ref(`${as}.${key}`)} IN (${ids})`,
@@ -62,7 +62,3 @@ export const postgresEngine: SqlEngine = {
   unindexed: (column) => sql.ref(column),
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };
-
-function fieldsOf(row: object, names: readonly string[]): unknown[] {
-  return names.map((name) => Reflect.get(row, name));
-}

@@ -1,4 +1,4 @@
-import { type RawBuilder, sql } from 'kysely';
+import { type QueryResult, type RawBuilder, sql } from 'kysely';
 import { assert } from '../../domain/errors.ts';
 import type {
   AttachmentRow,
@@ -123,10 +123,10 @@ async function remove(tx: Change, table: string, rows: readonly Versioned[]): Pr
   if (rows.length === 0) return;
   const list = tx.engine.rows(rows, { id: 'text', version: 'bigint' });
   const answer =
-    await sql`DELETE FROM ${sql.table(table)} WHERE (id, version) IN (SELECT id, version FROM ${list} c) RETURNING id`.execute(
+    await sql`DELETE FROM ${sql.table(table)} WHERE (id, version) IN (SELECT id, version FROM ${list} c)`.execute(
       tx.db,
     );
-  assert(answer.rows.length === rows.length, `write-removed-${table}`);
+  assertAffected(answer, rows, `write-removed-${table}`);
 }
 
 type Extra = Readonly<Record<string, RawBuilder<unknown>>>;
@@ -172,8 +172,13 @@ async function updateColumns<T extends Versioned>(
     : sql`version = t.version + 1`;
   const answer = await sql`
     UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras, version])}
-    FROM ${list} c WHERE t.id = c.id AND t.version = c.version RETURNING 1 AS written`.execute(tx.db);
-  assert(answer.rows.length === changed.length, `write-changed-${table}`);
+    FROM ${list} c WHERE t.id = c.id AND t.version = c.version`.execute(tx.db);
+  assertAffected(answer, changed, `write-changed-${table}`);
+}
+
+/** Each of the rows was there as it was planned on. */
+function assertAffected(answer: QueryResult<unknown>, rows: readonly unknown[], id: string): void {
+  assert(answer.numAffectedRows === BigInt(rows.length), id);
 }
 
 async function insert(
@@ -206,9 +211,8 @@ async function writeLuns(tx: Change, { luns }: GroupPlan): Promise<void> {
     INSERT INTO luns (initiator_wwpn, target_wwpn, lun, attachment)
     SELECT c.initiator_wwpn, c.target_wwpn, c.lun, c.attachment FROM ${list} c WHERE true
     ON CONFLICT (initiator_wwpn, target_wwpn, lun) DO UPDATE SET attachment = excluded.attachment
-      WHERE luns.attachment IS NULL OR excluded.attachment IS NULL
-    RETURNING lun`.execute(tx.db);
-  assert(answer.rows.length === rows.length, 'write-luns');
+      WHERE luns.attachment IS NULL OR excluded.attachment IS NULL`.execute(tx.db);
+  assertAffected(answer, rows, 'write-luns');
 }
 
 const poolCounts: readonly PoolCount[] = [
@@ -267,7 +271,7 @@ const operationColumns: Columns = {
 
 async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promise<void> {
   if (batches.length === 0) return;
-  const rows = batches.map(({ batch, state, decision, failure, ready, leaseUntil, parked }) => ({
+  const rows = batches.map(({ batch, state, decision, failure, ready, leaseUntil }) => ({
     seq: batch.seq,
     state,
     decision,
@@ -275,7 +279,6 @@ async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promis
     ready: ready ? 1 : 0,
     lease_until: leaseUntil,
     ended_at: state === 'ended' ? tx.now : null,
-    parked,
   }));
   const list = tx.engine.rows(rows, {
     seq: 'bigint',
@@ -285,13 +288,12 @@ async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promis
     ready: 'bigint',
     lease_until: 'bigint',
     ended_at: 'bigint',
-    parked: 'text',
   });
   const answer = await sql`
     UPDATE batches AS t SET state = c.state, decision = c.decision, failure = c.failure, ready = c.ready,
-      lease_until = c.lease_until, ended_at = c.ended_at, parked = c.parked
-    FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended' RETURNING 1 AS written`.execute(tx.db);
-  assert(answer.rows.length === rows.length, 'write-batches');
+      lease_until = c.lease_until, ended_at = c.ended_at
+    FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended'`.execute(tx.db);
+  assertAffected(answer, rows, 'write-batches');
 }
 
 async function wake(tx: Change, batches: readonly string[]): Promise<void> {

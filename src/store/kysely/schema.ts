@@ -181,8 +181,6 @@ export interface BatchTable {
   lease_until: number;
   accepted_at: number;
   ended_at: number | null;
-  /** Why it cannot be carried on at present. */
-  parked: string | null;
 }
 
 export interface OperationTable {

@@ -4,6 +4,7 @@ import { assert } from '../../domain/errors.ts';
 import { Database } from './database.ts';
 import { sqliteEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
+import { type ListStatement, SqliteLists } from './sqlite-lists.ts';
 
 /**
  * Opens the embedded store. Every commit is fsynced: better-sqlite3's build sets WAL connections to synchronous=NORMAL,
@@ -30,21 +31,23 @@ export function openSqlite(path: string, fatal: (error: unknown) => void): Datab
 const preparedMax = 500;
 
 /** Kysely prepares each statement anew; the texts here are few and fixed, so compiled ones are kept. */
-class PreparedCache {
+export class PreparedCache {
   readonly #sqlite: SqliteDatabase.Database;
   readonly #onStatement: () => void;
-  readonly #statements = new Map<string, SqliteDatabase.Statement<unknown[]>>();
+  readonly #lists: SqliteLists;
+  readonly #statements = new Map<string, ListStatement>();
 
   constructor(sqlite: SqliteDatabase.Database, onStatement: () => void) {
     this.#sqlite = sqlite;
     this.#onStatement = onStatement;
+    this.#lists = new SqliteLists(sqlite);
   }
 
-  prepare(text: string): SqliteDatabase.Statement<unknown[]> {
+  prepare(text: string): ListStatement {
     this.#onStatement();
     const known = this.#statements.get(text);
     if (known !== undefined) return known;
-    const statement = this.#sqlite.prepare<unknown[]>(text);
+    const statement = this.#lists.statement(this.#sqlite.prepare<unknown[]>(text));
     if (this.#statements.size < preparedMax) this.#statements.set(text, statement);
     return statement;
   }

@@ -11,11 +11,11 @@ import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { newSerial, wwidOf } from '../../domain/ids.ts';
 import type { WipeRequest } from '../../storage-node/storage-node.ts';
+import type { VolumeRow } from '../group.ts';
 import type { PoolEffect, VolumeSettle } from '../store.ts';
 import type { Change, Database } from './database.ts';
 import type { ColumnType } from './engine.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
-import { type VolumeRecord, volumeRow } from './rows.ts';
 import { type Done, type Failed, settledColumns, sortResults, type VolumeInPool, volumesQuarantine } from './settle.ts';
 
 /** Nothing refers to the volume any more, neither an attachment nor an operation. */
@@ -43,11 +43,12 @@ export async function wipeTake(
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
-    const { rows } = await sql<VolumeRecord>`
+    const { rows } = await sql<Taken>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
-      RETURNING *`.execute(tx.db);
+      RETURNING id, storage_node AS "storageNode", generation, backend, media_generation AS "mediaGeneration",
+        size_bytes AS "sizeBytes", filesystem`.execute(tx.db);
     return rows.map(wipeEffect);
   });
 }
@@ -114,18 +115,26 @@ function withNewIdentity({ id, generation, formatted, proof }: Done) {
   return { id, generation, formatted, serial, wwid: wwidOf(serial), proof: JSON.stringify(proof) };
 }
 
-function wipeEffect(record: VolumeRecord): PoolEffect<WipeRequest> {
-  const { id: volumeId, storageNode, generation, backend, mediaGeneration, sizeBytes, filesystem } = volumeRow(record);
+type Taken = Pick<
+  VolumeRow,
+  'id' | 'storageNode' | 'generation' | 'backend' | 'mediaGeneration' | 'sizeBytes' | 'filesystem'
+>;
+
+function wipeEffect({
+  id: volumeId,
+  storageNode,
+  generation,
+  mediaGeneration,
+  ...medium
+}: Taken): PoolEffect<WipeRequest> {
   return {
     storageNode,
     request: {
       volumeId,
       generation,
-      backend,
       oldMediaGeneration: mediaGeneration,
       newMediaGeneration: generation,
-      sizeBytes,
-      filesystem,
+      ...medium,
     },
   };
 }

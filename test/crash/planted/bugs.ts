@@ -78,7 +78,6 @@ const nothingPlanned: GroupAnswer = {
   operations: 0,
   more: false,
   poolsBelowMinimum: [],
-  mistakes: [],
 };
 
 const lateMs = 60;

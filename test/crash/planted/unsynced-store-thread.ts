@@ -10,6 +10,7 @@ import { sqliteEngine } from '../../../src/store/kysely/engine.ts';
 import { kyselyStore } from '../../../src/store/kysely/kysely-store.ts';
 import { migrate } from '../../../src/store/kysely/migrate.ts';
 import type { Schema } from '../../../src/store/kysely/schema.ts';
+import { PreparedCache } from '../../../src/store/kysely/sqlite.ts';
 import { serveStore, tellFatal } from '../../../src/store/thread/serve-store.ts';
 
 const port = parentPort;
@@ -18,7 +19,9 @@ const { file, options }: StoreThreadData = workerData;
 const sqlite = new SqliteDatabase(file);
 sqlite.pragma('journal_mode = WAL');
 sqlite.pragma('synchronous = OFF');
-const kysely = new Kysely<Schema>({ dialect: new SqliteDialect({ database: sqlite }) });
+const kysely = new Kysely<Schema>({
+  dialect: new SqliteDialect({ database: new PreparedCache(sqlite, () => undefined) }),
+});
 const database = new Database({ engine: sqliteEngine, kysely, fatal: (error) => tellFatal(port, error) });
 await migrate(database);
 serveStore(port, kyselyStore(database, groupPlanner, options));
