@@ -93,6 +93,14 @@ export class Agent {
     return this.#track(() => this.#mounts.unmount(id));
   }
 
+  unmountReference(volume: string, reference: string): Promise<void> {
+    return this.#track(() => this.#mounts.unmountReference(volume, reference));
+  }
+
+  endUnused(volume: string): Promise<void> {
+    return this.#track(() => this.#mounts.endUnused(volume));
+  }
+
   mounts(): readonly MountRecord[] {
     return this.#mounts.list();
   }

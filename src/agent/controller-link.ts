@@ -72,6 +72,12 @@ export function isUnknownOutcome(error: unknown): boolean {
   return kind === 'unavailable' || kind === 'internal';
 }
 
+/** Whether the controller, or what it stands on, did not answer. */
+export function isAway(error: unknown): boolean {
+  if (!(error instanceof Failure)) return false;
+  return errorCatalogue[error.code].kind === 'unavailable' && error.code !== 'deadline-exceeded';
+}
+
 /** Whether the controller says that the attachment is not this host's any more. */
 export function hasMovedOn(error: unknown): boolean {
   return error instanceof Failure && (error.code === 'stale-epoch' || error.code === 'attachment-not-found');

@@ -35,6 +35,11 @@ export interface MountRecord {
   readonly gid?: number;
   readonly mode?: number;
   readonly namespace: string | null;
+  /**
+   * The engines' names for those who need it; the last one to go ends it, also when that takes a reconcile. Absent: a
+   * person's mount, which stays until it is unmounted.
+   */
+  readonly references?: readonly string[];
   readonly state: MountState;
   /** Null until the controller has answered the attach. */
   readonly held: HeldAttachment | null;
@@ -48,6 +53,11 @@ export interface MountRecord {
 export interface HeldAttachment {
   readonly target: DeviceTarget;
   readonly filesystem: FilesystemType;
+}
+
+/** Whether somebody still needs it. */
+export function isWanted({ state, references }: MountRecord): boolean {
+  return state === 'mounted' && references?.length !== 0;
 }
 
 type JournalRecord = { readonly put: MountRecord } | { readonly removed: string };

@@ -11,11 +11,12 @@ import { isId, newId } from '../domain/ids.ts';
 import { parseName } from '../domain/names.ts';
 import { bringUp, reportSide } from './bring-up.ts';
 import { type AgentContext, heldOf, isGranted } from './context.ts';
-import { hasMovedOn, isUnknownOutcome } from './controller-link.ts';
+import { hasMovedOn, isAway, isUnknownOutcome } from './controller-link.ts';
 import type { HeldAttachment, MountRecord } from './mount-journal.ts';
 import { parseMountPath, resolvedPath } from './mount-path.ts';
 import type { Registration } from './registration.ts';
 import { forget, isMounted, release } from './release.ts';
+import { SharedMounts, withReferencesOf } from './shared-mounts.ts';
 import type { VolumeGate } from './volume-gate.ts';
 
 export interface MountRequest {
@@ -28,6 +29,8 @@ export interface MountRequest {
   readonly gid?: number | undefined;
   readonly mode?: number | undefined;
   readonly namespace?: string | undefined;
+  /** Who needs it: the mount is shared by all that name themselves, and ends with the last one (`unmountReference`). */
+  readonly reference?: string | undefined;
 }
 
 export interface MountAnswer extends MountRecord {
@@ -46,10 +49,12 @@ export interface MountsOptions {
 export class Mounts {
   readonly #context: AgentContext;
   readonly #options: MountsOptions;
+  readonly #shared: SharedMounts;
 
   constructor(options: MountsOptions) {
     this.#context = options.context;
     this.#options = options;
+    this.#shared = new SharedMounts({ ...options, unmountAlone: (id) => this.#unmountAlone(id) });
   }
 
   list(): readonly MountRecord[] {
@@ -59,12 +64,13 @@ export class Mounts {
   /** The same request again repairs and answers the mount that is there. */
   async mount(request: MountRequest): Promise<MountAnswer> {
     if (!isId(request.volume)) parseName(request.volume, 'volume');
-    const { registration, gate } = this.#options;
-    await registration.ensure();
     const { volume, volumeId } = await this.#identify(request.volume);
-    const stated = parseMountPath(request.path ?? join(this.#context.volumesDirectory, volume));
+    // No name has the form of an id: where an engine finds it is never where a person has it.
+    const ownName = request.reference === undefined ? volume : volumeId;
+    const stated = parseMountPath(request.path ?? join(this.#context.volumesDirectory, ownName));
     const path = await resolvedPath(stated, (known) => this.#context.journal.atPath(known) !== undefined);
-    return await gate.run(volumeId, () => this.#mountAlone(this.#newRecord(request, { volume, volumeId, path })));
+    const wish = this.#newRecord(request, { volume, volumeId, path });
+    return await this.#options.gate.run(volumeId, () => this.#mountAlone(wish));
   }
 
   /** `mount-not-found`; `device-busy` when something holds it (it then goes as soon as that ends). */
@@ -77,6 +83,16 @@ export class Mounts {
         if (this.#context.journal.get(id)?.state !== 'mounted') this.#options.nudge();
         throw error;
       });
+  }
+
+  /** Takes one user's need of the volume back (`MountRequest.reference`). */
+  unmountReference(volume: string, reference: string): Promise<void> {
+    return this.#shared.release(volume, reference);
+  }
+
+  /** Ends mounts whose users are gone without a word. */
+  endUnused(volume: string): Promise<void> {
+    return this.#shared.endUnused(volume);
   }
 
   /** Names are bound to ids once. A volume that is mounted here keeps its name, so it need not be asked for. */
@@ -99,6 +115,7 @@ export class Mounts {
       ...(gid === undefined ? {} : { gid }),
       ...(mode === undefined ? {} : { mode }),
       namespace: request.namespace ?? null,
+      ...(request.reference === undefined ? {} : { references: [request.reference] }),
       state: 'attaching',
       held: null,
       device: null,
@@ -111,6 +128,7 @@ export class Mounts {
     const { journal } = this.#context;
     const present = journal.atPath(wish.path);
     if (present?.state === 'mounted') return { ...(await this.#again(present, wish)), existing: true };
+    await this.#options.registration.ensure();
     await this.#finishLeftovers(wish.volumeId);
     this.#checkRoom(wish);
     const shared = journal.ofVolume(wish.volumeId).find((each) => each.state === 'mounted')?.held ?? null;
@@ -131,8 +149,21 @@ export class Mounts {
   async #again(present: MountRecord, wish: MountRecord): Promise<MountRecord> {
     if (!isSameWish(present, wish)) throw pathBusy(present);
     assert(present.held !== null, 'mounted-without-attachment');
-    const attachment = await this.#confirm(present.held);
-    return await bringUp(this.#context, present, await this.#claimed(attachment));
+    const again = withReferencesOf(present, wish);
+    const attachment = await this.#confirmIfNeeded(present.held, again);
+    if (attachment === null) return await this.#context.journal.put(again);
+    return await bringUp(this.#context, again, await this.#claimed(attachment));
+  }
+
+  /** Null: the controller is away, and the device alone keeps the volume here. One more user of it changes nothing. */
+  async #confirmIfNeeded(held: HeldAttachment, record: MountRecord): Promise<Attachment | null> {
+    try {
+      return await this.#confirm(held);
+    } catch (error) {
+      const isShared = record.references !== undefined;
+      if (isShared && isAway(error) && isMounted(await this.#context.host.inventory(), record)) return null;
+      throw error;
+    }
   }
 
   /** What a crash or a busy device left of this volume ends first; `device-busy` while it cannot. */

@@ -10,7 +10,7 @@ import { Failure } from '../domain/errors.ts';
 import type { DeviceFound, DeviceTarget, HostInventory } from '../host/host.ts';
 import { bringUp, reportSide } from './bring-up.ts';
 import { type AgentContext, heldOf, isGranted } from './context.ts';
-import type { HeldAttachment, MountRecord } from './mount-journal.ts';
+import { type HeldAttachment, isWanted, type MountRecord } from './mount-journal.ts';
 import { forget, isMounted, release, removeDevice } from './release.ts';
 
 export interface VolumeView {
@@ -35,7 +35,7 @@ export function needsWork(view: VolumeView): boolean {
   const [first] = records;
   const epoch = first?.held?.target.epoch ?? -1;
   if (!isGranted(listed, epoch) || listed.hostSide !== 'attached') return true;
-  return records.some((record) => record.state !== 'mounted' || !isMounted(inventory, record));
+  return records.some((record) => !isWanted(record) || !isMounted(inventory, record));
 }
 
 export async function settleVolume(context: AgentContext, view: VolumeView): Promise<VolumeOutcome> {
@@ -149,8 +149,8 @@ async function settleGranted(
   attachment: Attachment,
   records: readonly MountRecord[],
 ): Promise<VolumeOutcome> {
-  const wanted = records.filter((record) => record.state === 'mounted');
-  const ending = records.filter((record) => record.state !== 'mounted');
+  const wanted = records.filter((record) => isWanted(record));
+  const ending = records.filter((record) => !isWanted(record));
   await unmountAll(context, view, ending);
   if (wanted.length === 0) {
     await release(context, { held: heldOf(attachment), records: ending, asked: false });

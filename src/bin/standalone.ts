@@ -20,13 +20,19 @@ export async function runStandalone(config: Config): Promise<void> {
   await running.close();
 }
 
-function greeting(config: Config, { listening, host }: Standalone): string {
+function dockerText({ socketPath, port }: Standalone['docker']): string {
+  const places = [socketPath ?? [], port === null ? [] : `127.0.0.1:${port}`].flat();
+  return places.length === 0 ? 'no volume plugin' : `volume plugin at ${places.join(', ')}`;
+}
+
+function greeting(config: Config, { listening, host, docker }: Standalone): string {
   const { simulated, reasons } = host.capabilities;
   const scheme = config.tls === null ? 'http' : 'https';
   return `
 FC-Redirect is running.
   REST      ${scheme}://${config.listen.host}:${listening.port}/v1   (docs: /docs, token: ${config.adminTokenFile})
   sockets   ${config.controllerSocket}, ${config.agentSocket}
+  docker    ${dockerText(docker)}
   data      ${config.dataDir}   (store: ${config.store.kind}, queue: ${config.queue.kind})
   host      ${config.host.name}: ${simulated ? `simulated, because ${reasons.join('; ')}` : 'real block devices'}
 

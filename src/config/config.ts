@@ -4,7 +4,7 @@
  */
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
-import type { SettingKey, SettingValues } from './settings.ts';
+import type { dockerScopes, SettingKey, SettingValues } from './settings.ts';
 import type { ListenAddress } from './values.ts';
 
 export interface Config {
@@ -43,12 +43,21 @@ export interface Config {
     readonly retentionMs: number;
   };
   readonly retention: { readonly operationsMs: number; readonly eventsMs: number };
+  readonly docker: DockerConfig;
   /** Where clients connect; null: the socket of this machine's controller. */
   readonly client: {
     readonly server: string | null;
     readonly serverCaFile: string | null;
     readonly token: string | null;
   };
+}
+
+export interface DockerConfig {
+  /** Null: no plugin there. `required`: somebody named the place, so it must be had. */
+  readonly socket: { readonly path: string; readonly required: boolean } | null;
+  readonly listen: ListenAddress | null;
+  readonly specFile: string | null;
+  readonly scope: (typeof dockerScopes)[number];
 }
 
 export interface DefaultPool {
@@ -96,6 +105,7 @@ export function configOf(values: SettingValues): Config {
     log: { level: values['log.level'], format: values['log.format'] },
     reconcile: reconcileOf(values),
     retention: { operationsMs: values['retention.operations'], eventsMs: values['retention.events'] },
+    docker: dockerOf(values),
     client: { server: values.server, serverCaFile: values.serverCa, token: values.token },
   });
 }
@@ -142,6 +152,24 @@ function reconcileOf(values: SettingValues): Config['reconcile'] {
     hostsMs: values['reconcile.hosts'],
     retentionMs: values['reconcile.retention'],
   };
+}
+
+const rootSocketDirectory = '/run/fc-redirect';
+const defaultDockerSocket = '/run/docker/plugins/fc.sock';
+
+/** An instance whose sockets are elsewhere is a second one, or a user's own: it leaves the machine's plugin alone. */
+function dockerOf(values: SettingValues): DockerConfig {
+  const { 'docker.socket': stated, 'docker.listen': listen, 'docker.spec': specFile, 'docker.scope': scope } = values;
+  if (listen !== null && !/^(?:127\.|::1$|localhost$)/.test(listen.host)) {
+    throw contradiction(
+      `docker.listen is ${listen.host}; loopback only is accepted, because the plugin asks nobody who they are`,
+    );
+  }
+  if (specFile !== null && listen === null) throw contradiction('docker.spec needs docker.listen');
+  const isDefault = stated === 'auto' && values.socketDirectory === rootSocketDirectory;
+  const path = isDefault ? defaultDockerSocket : stated;
+  const socket = path === 'auto' || path === 'off' ? null : { path, required: !isDefault };
+  return { socket, listen, specFile, scope };
 }
 
 type OptionalText = { [K in SettingKey]: SettingValues[K] extends string | null ? K : never }[SettingKey];

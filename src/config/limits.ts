@@ -7,6 +7,7 @@ export const limits = {
   journalBacklogOperations: 50_000,
   effectLeaseMs: 30_000,
   bodyBytes: 4 * 1024 * 1024,
+  parkedBatchesTold: 100,
   waitMs: 30_000,
   waitingRequests: 10_000,
   idempotencyKeyLength: 255,
@@ -147,6 +148,9 @@ export const limits = {
   agentDetachPollMs: 2_000,
   mountPathLength: 1_024,
   mountsPerHost: 10_000,
+  // Docker volume plugin
+  dockerBodyBytes: 256 * 1024,
+  dockerControllerMs: 20_000,
   // command line
   cliPollMs: 250,
   cliTries: 4,

@@ -12,6 +12,7 @@ import {
   listenAddress,
   name,
   oneOf,
+  oneOfOr,
   type Parser,
   size,
   text,
@@ -55,6 +56,8 @@ function secret<T>(about: string, parse: Parser<T>): Setting<T | null> {
 function callable(value: unknown): Setting<unknown>['defaultOf'] {
   return (surroundings, dataDir) => (typeof value === 'function' ? value(surroundings, dataDir) : value);
 }
+
+export const dockerScopes = ['auto', 'local', 'global'] as const;
 
 const second = 1_000;
 const hour = 3_600 * second;
@@ -104,6 +107,18 @@ export const settings = {
   'reconcile.retention': setting('how often old rows are removed', interval, '10m'),
   'retention.operations': setting('how long ended operations are kept', age, '7d'),
   'retention.events': setting('how long events can be resumed', age, '24h'),
+  'docker.socket': setting(
+    'the Docker volume plugin; auto: the default place, beside sockets that are in theirs',
+    oneOfOr(absolutePath, 'auto', 'off'),
+    'auto',
+  ),
+  'docker.listen': optional('the plugin over TCP as well, on loopback only; port 0: any', listenAddress),
+  'docker.spec': optional('where the file is written that tells engines the TCP form', absolutePath),
+  'docker.scope': setting(
+    'what engines are told; auto: global with a shared controller',
+    oneOf(...dockerScopes),
+    'auto',
+  ),
   server: optional('the controller that clients talk to', url('http:', 'https:')),
   serverCa: optional('whose certificate that controller must show (PEM)', absolutePath),
   token: secret('the bearer token that clients show', text),

@@ -29,6 +29,16 @@ export function oneOf<const T extends string>(...choices: readonly T[]): Parser<
   return (value) => choices.find((choice) => choice === value) ?? new Refusal(choices.join(', '));
 }
 
+/** One of these words, or what the parser takes. */
+export function oneOfOr<T, const W extends string>(parse: Parser<T>, ...words: readonly W[]): Parser<T | W> {
+  return (value) => {
+    const word = words.find((each) => each === value);
+    if (word !== undefined) return word;
+    const parsed = parse(value);
+    return parsed instanceof Refusal ? new Refusal(`${words.join(', ')}, ${parsed.accepted}`) : parsed;
+  };
+}
+
 export const flag: Parser<boolean> = (value) => {
   const word = String(value).toLowerCase();
   if (['true', 'yes', 'on', '1'].includes(word)) return true;

@@ -143,5 +143,8 @@ export function problemOf(error: unknown): Problem {
 
 /** For what only a bug can break. `id` is fixed and unique, so that a report finds its line. */
 export function assert(condition: unknown, id: string): asserts condition {
-  if (!condition) throw new Error(`assertion ${id} failed`);
+  if (!condition) throw new BrokenAssertion(`assertion ${id} failed`);
 }
+
+/** A bug of ours was found by an assertion. */
+export class BrokenAssertion extends Error {}

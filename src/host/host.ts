@@ -104,4 +104,6 @@ export interface MountFound {
   readonly path: string;
   /** Another mount namespace than ours holds it. */
   readonly foreignNamespace: boolean;
+  /** Of another namespace: a process that lives in it, for people. */
+  readonly holder?: string;
 }

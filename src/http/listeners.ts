@@ -56,7 +56,8 @@ function socketServer(app: App): http.Server {
   return server;
 }
 
-async function closeServer(server: http.Server): Promise<void> {
+/** Open requests are finished, for a while. */
+export async function closeServer(server: http.Server): Promise<void> {
   if (!server.listening) return;
   await new Promise<void>((resolve) => {
     const late = setTimeout(() => server.closeAllConnections(), limits.closeMs);
@@ -68,7 +69,8 @@ async function closeServer(server: http.Server): Promise<void> {
   });
 }
 
-async function listenOnSocket(server: http.Server, unix: UnixListener): Promise<void> {
+/** `resource-in-use` where somebody else listens. */
+export async function listenOnSocket(server: http.Server, unix: UnixListener): Promise<void> {
   await removeLeftOver(unix.path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -11,8 +11,33 @@ interface Waiter {
 /** How often the store is asked about batches whose end nobody announced here (another process ran them). */
 const pollMs = 250;
 
-/** How long a batch that ended is kept for whoever is about to wait for it. */
-const recentMs = 1_000;
+/**
+ * What ended before anybody waited: in the commit that journalled a batch, its end is known before the request can wait.
+ * Each is handed over once, so that batches do not outlive their answers. Of the others, whose clients do not wait, as
+ * many as one group has stay; whoever comes too late asks the store.
+ */
+class EndedEarly {
+  readonly #batches = new Map<string, Batch>();
+  #operations = 0;
+
+  add(batch: Batch): void {
+    this.take(batch.id);
+    this.#batches.set(batch.id, batch);
+    this.#operations += batch.operations.length;
+    for (const oldest of this.#batches.keys()) {
+      if (this.#operations <= limits.groupOperations) break;
+      this.take(oldest);
+    }
+  }
+
+  take(id: string): Batch | null {
+    const batch = this.#batches.get(id);
+    if (batch === undefined) return null;
+    this.#batches.delete(id);
+    this.#operations -= batch.operations.length;
+    return batch;
+  }
+}
 
 /**
  * Requests that wait for their batch to end. A batch that ended in this process is handed over as it is; for the others
@@ -21,10 +46,7 @@ const recentMs = 1_000;
 export class BatchWaiters {
   readonly #store: JournalStore;
   readonly #waiting = new Map<string, Waiter[]>();
-  /** Ended before anybody waited: whoever asks within the next second or two need not ask the store. */
-  #recent = new Map<string, Batch>();
-  #older = new Map<string, Batch>();
-  #rotation: NodeJS.Timeout | null = null;
+  readonly #early = new EndedEarly();
   #count = 0;
   #poll: NodeJS.Timeout | null = null;
   #closed = false;
@@ -34,8 +56,8 @@ export class BatchWaiters {
   }
 
   async wait(batch: string, timeoutMs: number): Promise<Batch | null> {
-    const recent = this.#recent.get(batch) ?? this.#older.get(batch);
-    if (recent !== undefined) return recent;
+    const early = this.#early.take(batch);
+    if (early !== null) return early;
     if (this.#closed || this.#count >= limits.waitingRequests) return null;
     const ended = new Promise<Batch | null>((resolve) => this.#add(batch, resolve, timeoutMs));
     return ended;
@@ -45,7 +67,7 @@ export class BatchWaiters {
   ended(batches: readonly Batch[]): void {
     for (const batch of batches) {
       if (this.#waiting.has(batch.id)) this.#resolve(batch.id, batch);
-      else this.#remember(batch);
+      else if (!this.#closed) this.#early.add(batch);
     }
   }
 
@@ -58,7 +80,6 @@ export class BatchWaiters {
   close(): void {
     this.#closed = true;
     if (this.#poll !== null) clearTimeout(this.#poll);
-    if (this.#rotation !== null) clearTimeout(this.#rotation);
     for (const id of [...this.#waiting.keys()]) this.#resolve(id, null);
   }
 
@@ -67,18 +88,6 @@ export class BatchWaiters {
     this.#waiting.set(batch, [...(this.#waiting.get(batch) ?? []), waiter]);
     this.#count += 1;
     this.#poll ??= setTimeout(() => this.#pollOnce(), pollMs);
-  }
-
-  #remember(batch: Batch): void {
-    if (this.#closed || this.#recent.size >= limits.waitingRequests) return;
-    this.#recent.set(batch.id, batch);
-    this.#rotation ??= setTimeout(() => this.#rotate(), recentMs).unref();
-  }
-
-  #rotate(): void {
-    this.#older = this.#recent;
-    this.#recent = new Map();
-    this.#rotation = this.#older.size === 0 ? null : setTimeout(() => this.#rotate(), recentMs).unref();
   }
 
   #giveUp(batch: string, waiter: Waiter): void {

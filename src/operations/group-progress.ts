@@ -87,7 +87,7 @@ export class GroupProgress {
   /** Where the batch stands after this commit; ended as soon as every operation has. */
   stand(
     batch: PendingBatch,
-    stand: { leased?: boolean; ready?: boolean; decision?: Decision; failure?: BatchFailure },
+    stand: { leased?: boolean; ready?: boolean; decision?: Decision; failure?: BatchFailure; parked?: string },
   ): void {
     const all = batch.operations.every((_, index) => this.isEnded(batch, index));
     if (all) this.#unblocked.push(batch.id);
@@ -99,6 +99,7 @@ export class GroupProgress {
       failure: stand.failure ?? batch.failure,
       ready: !all && stand.ready === true,
       leaseUntil: !all && stand.leased === true ? now + effectLeaseMs : 0,
+      parked: all ? null : (stand.parked ?? null),
     });
     if (all) this.model.tell('batch', batch.id, null, 'ended');
   }

@@ -1,8 +1,10 @@
 import { operationId } from '../domain/operation.ts';
 import type { GroupPlan, GroupPlanner, Needs, PendingBatch, Picture, PlanContext, References } from '../store/group.ts';
+import { emptyPicture } from '../store/group.ts';
 import type { EffectOutcome } from '../store/store.ts';
 import { planAtomic } from './batch-atomic.ts';
 import { planEach } from './batch-each.ts';
+import { giveUpBatch } from './batch-given-up.ts';
 import type { NeedCollector } from './definition.ts';
 import { GroupProgress } from './group-progress.ts';
 import { Model } from './model.ts';
@@ -54,6 +56,12 @@ export const groupPlanner: GroupPlanner = {
   ): GroupPlan {
     const progress = new GroupProgress(new Model(picture, context), picture.waits);
     settleAll(progress, outcomes, batches);
+    return progress.plan();
+  },
+
+  giveUp(batch, given, context) {
+    const progress = new GroupProgress(new Model(emptyPicture, context), []);
+    giveUpBatch(progress, batch, given);
     return progress.plan();
   },
 };

@@ -2,7 +2,15 @@ import type { Logger } from 'pino';
 import { limits } from '../config/limits.ts';
 import type { Batch } from '../domain/operation.ts';
 import type { StorageNode } from '../storage-node/storage-node.ts';
-import type { AdvanceOptions, Effect, EffectOutcome, GroupAnswer, JournalStore } from '../store/store.ts';
+import type {
+  AdvanceOptions,
+  Effect,
+  EffectOutcome,
+  GroupAnswer,
+  JournalStore,
+  Mistake,
+  MistakeOutcome,
+} from '../store/store.ts';
 import { GroupCommit } from '../system/group-commit.ts';
 import { carryOut } from './effects.ts';
 
@@ -21,7 +29,15 @@ export interface WorkerOptions {
 export interface WorkerObserver {
   phase(phase: 'plan' | 'effects' | 'settle', milliseconds: number): void;
   group(batches: number, operations: number): void;
+  mistake(outcome: MistakeOutcome): void;
 }
+
+const mistakeWords: Readonly<Record<MistakeOutcome, string>> = {
+  failed: 'a bug keeps a batch from being carried on; it has been ended, with nothing more of it done',
+  undoing: 'a bug keeps a batch from being carried on; what it has done is taken back',
+  parked: 'a bug keeps a batch from being carried on; it stays as it is, and is tried again',
+  journalled: 'a bug keeps operations from being planned as they arrive; they were accepted alone',
+};
 
 /** The most effects under way; more waiting operations are not planned before some have come back. */
 const effectsInFlightMax = 8_000;
@@ -104,11 +120,17 @@ export class OperationWorker {
 
   #deliver(answer: GroupAnswer): void {
     if (answer.more) this.#again = true;
+    for (const mistake of answer.mistakes) this.#tell(mistake);
     if (answer.ended.length > 0) this.#options.onEnded(answer.ended);
     if (answer.poolsBelowMinimum.length > 0) this.#options.onPoolsBelowMinimum(answer.poolsBelowMinimum);
     if (answer.effects.length === 0) return;
     const task = this.#carryOut(answer.effects).finally(() => this.#underWay.delete(task));
     this.#underWay.add(task);
+  }
+
+  #tell({ batch, outcome, message, stack }: Mistake): void {
+    this.#options.observe.mistake(outcome);
+    this.#options.log.error({ batch, err: { message, stack } }, mistakeWords[outcome]);
   }
 
   async #carryOut(effects: readonly Effect[]): Promise<void> {

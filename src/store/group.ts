@@ -27,6 +27,15 @@ export interface GroupPlanner {
     picture: Picture,
     context: PlanContext,
   ): GroupPlan;
+  /** What can be ended of a batch that a bug keeps from being carried on; the rest is parked. */
+  giveUp(batch: PendingBatch, given: GivenUp, context: PlanContext): GroupPlan;
+}
+
+export interface GivenUp {
+  /** Ids of its operations that have marked a row, and its own id where it holds one. */
+  readonly marks: ReadonlySet<string>;
+  /** The bug, for people. */
+  readonly reason: string;
 }
 
 export interface PlanContext {
@@ -105,6 +114,20 @@ export interface Picture {
   readonly luns: readonly LunFound[];
   readonly waits: readonly Wait[];
 }
+
+/** Nothing that a picture could show. */
+export const emptyPicture: Picture = {
+  pools: [],
+  volumes: [],
+  freeVolumes: [],
+  attachments: [],
+  hosts: [],
+  storageNodes: [],
+  flowPolicies: [],
+  qosPolicies: new Set<string>(),
+  luns: [],
+  waits: [],
+};
 
 /**
  * An operation that has not begun because it waits for another one keeps its place in the order of each resource that
@@ -284,4 +307,6 @@ export interface BatchChange {
   readonly ready: boolean;
   /** When effects of it are in flight: until when their worker may take. */
   readonly leaseUntil: number;
+  /** Why it cannot be carried on at present. */
+  readonly parked: string | null;
 }

@@ -138,12 +138,29 @@ export interface GroupAnswer {
   readonly more: boolean;
   /** Pools whose free count fell under their minimum. */
   readonly poolsBelowMinimum: readonly string[];
+  /** Bugs that were met, and what became of the batches; mostly none. */
+  readonly mistakes: readonly Mistake[];
 }
+
+/**
+ * `failed`: the batch has ended; `undoing`: what it did is taken back; `parked`: it stays as it is and is tried again;
+ * `journalled`: batches that were to be planned at once were accepted alone.
+ */
+export interface Mistake {
+  readonly batch: string | null;
+  readonly outcome: MistakeOutcome;
+  readonly message: string;
+  readonly stack: string;
+}
+
+export type MistakeOutcome = 'failed' | 'undoing' | 'parked' | 'journalled';
 
 export interface Backlog {
   readonly acceptedBatches: number;
   readonly acceptedOperations: number;
   readonly runningBatches: number;
+  /** Batches that a bug keeps from being carried on: a few of them, with the reason. */
+  readonly parkedBatches: readonly { readonly id: string; readonly reason: string }[];
   readonly oldestAcceptedAt: number | null;
 }
 

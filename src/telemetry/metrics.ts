@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { limits } from '../config/limits.ts';
+import type { ErrorKind } from '../domain/errors.ts';
 import type { OperationType } from '../domain/operation.ts';
 import type { Clock } from '../system/clock.ts';
 import { BoundedLabel } from './bounded-label.ts';
@@ -48,10 +49,16 @@ export class Metrics {
   readonly #batchSize = this.#sizes('batch_size_operations', 'Operations of one accepted batch.');
   readonly #groupBatches = this.#sizes('group_size_batches', 'Batches of one commit group.');
   readonly #groupOperations = this.#sizes('group_size_operations', 'Operations of one commit group.');
+  readonly #mistakes = this.#counter('planning_mistakes_total', 'Bugs met while operations were planned.', ['outcome']);
   readonly #reconcileRuns = this.#counter('reconcile_runs_total', 'Runs of the reconcilers.', ['name', 'outcome']);
   readonly #reconciles = this.#durations('reconcile_duration_seconds', 'Time of one run of a reconciler.', ['name']);
   readonly #handovers = this.#counter('queue_handover_failures_total', 'Messages that the queue did not take.', [
     'kind',
+  ]);
+
+  readonly #dockerCalls = this.#counter('docker_calls_total', 'Calls of container engines.', ['method', 'outcome']);
+  readonly #dockerDurations = this.#durations('docker_call_duration_seconds', 'Time to answer a container engine.', [
+    'method',
   ]);
 
   constructor({ clock, sources }: MetricsOptions) {
@@ -91,6 +98,10 @@ export class Metrics {
     this.#requests.observe({ method, route, status_class }, seconds(answer.durationMs));
   }
 
+  planningMistaken(outcome: 'failed' | 'undoing' | 'parked' | 'journalled'): void {
+    this.#mistakes.inc({ outcome });
+  }
+
   reconcileRan(reconciler: string, outcome: 'succeeded' | 'failed' | 'skipped', durationMs: number): void {
     const name = this.#reconcilers.of(reconciler);
     this.#reconcileRuns.inc({ name, outcome });
@@ -99,6 +110,12 @@ export class Metrics {
 
   queueHandoverFailed(kind: 'wake' | 'announcement' | 'schedule'): void {
     this.#handovers.inc({ kind });
+  }
+
+  /** The method is one of the protocol's; the outcome `succeeded` or the kind of the problem. */
+  dockerCallEnded(method: string, outcome: 'succeeded' | ErrorKind, durationMs: number): void {
+    this.#dockerCalls.inc({ method, outcome });
+    this.#dockerDurations.observe({ method }, seconds(durationMs));
   }
 
   close(): void {

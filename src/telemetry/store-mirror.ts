@@ -17,6 +17,7 @@ export interface MirroredBacklog {
   readonly acceptedBatches: number;
   readonly acceptedOperations: number;
   readonly runningBatches: number;
+  readonly parkedBatches: readonly unknown[];
   readonly oldestAcceptedAt: number | null;
 }
 
@@ -72,6 +73,7 @@ export class StoreMirror {
     if (counted !== null) this.#metrics.rowChanges.inc(counted.rowChanges);
     this.#setAttachments(counted?.attachmentsByState ?? null);
     setOrRemove(this.#metrics.journalOperations, waiting?.acceptedOperations);
+    setOrRemove(this.#metrics.parkedBatches, waiting?.parkedBatches.length);
     setOrRemove(this.#metrics.wipeBacklog, counted?.wipeBacklog);
     setOrRemove(this.#metrics.journalBatches, waiting?.acceptedBatches);
     setOrRemove(this.#metrics.runningBatches, waiting?.runningBatches);
@@ -141,6 +143,7 @@ function mirrorMetrics(registry: Registry, collect: () => Promise<void>) {
     journalOperations: gauge('journal_backlog_operations', 'Operations that are accepted and not planned.'),
     journalBatches: gauge('journal_backlog_batches', 'Batches that are accepted and not planned.'),
     runningBatches: gauge('running_batches', 'Batches whose effects are under way.'),
+    parkedBatches: gauge('parked_batches', 'Batches that a bug keeps from being carried on, up to 100.'),
     oldestAge: gauge('journal_oldest_age_seconds', 'Age of the oldest batch that is not planned.'),
     queueDepth: gauge('queue_waiting_wakeups', 'Wake-ups that wait in the queue.'),
   };

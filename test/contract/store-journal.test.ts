@@ -1,4 +1,7 @@
 import { sqliteWorld } from '../support/store-world.ts';
 import { storeJournalSuite } from './store-journal-suite.ts';
+import { storeMistakesSuite } from './store-mistakes-suite.ts';
 
-storeJournalSuite(sqliteWorld());
+const open = sqliteWorld();
+storeJournalSuite(open);
+storeMistakesSuite(open);

@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { limits } from '../../src/config/limits.ts';
 import { Failure } from '../../src/domain/errors.ts';
-import type { Batch, OperationSpec } from '../../src/domain/operation.ts';
+import { type Batch, type Operation, type OperationSpec, operationId } from '../../src/domain/operation.ts';
 import { BatchWaiters } from '../../src/operations/batch-waiters.ts';
 import { JournalIntake } from '../../src/operations/intake.ts';
 import { OperationWorker } from '../../src/operations/worker.ts';
@@ -34,6 +34,24 @@ function journalWith(world: OperationWorld, instead: Partial<JournalStore>): Jou
   };
 }
 
+function endedOperation(batch: string, index: number): Operation {
+  const outcome = { state: 'succeeded', resource: null, existing: false, problem: null } as const;
+  const told = { requestedBy: 'somebody', acceptedAt: 0, endedAt: 0 };
+  return { id: operationId(batch, index), batch, type: 'volume.create', ...outcome, ...told };
+}
+
+function endedBatch(id: string, operationCount: number): Batch {
+  const operations = Array.from({ length: operationCount }, (_, index) => endedOperation(id, index));
+  const rest = {
+    atomicity: 'per-operation',
+    decision: null,
+    requestedBy: 'somebody',
+    acceptedAt: 0,
+    endedAt: 0,
+  } as const;
+  return { id, state: 'ended', operations, ...rest };
+}
+
 /** Everything that a controller has for operations, over the given store. */
 function machinery(t: ExecutionContext, world: OperationWorld, store: JournalStore = world.journal) {
   const queue = new InProcessQueue({ observer: { handoverFailed: () => undefined, errored: () => undefined } });
@@ -53,7 +71,7 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
       waiters.ended(batches);
     },
     onPoolsBelowMinimum: () => undefined,
-    observe: { phase: () => undefined, group: () => undefined },
+    observe: { phase: () => undefined, group: () => undefined, mistake: () => undefined },
   });
   return { queue, waiters, intake, worker, groups, ended };
 }
@@ -170,6 +188,25 @@ test('everyone who waits for a batch is answered once, also when another process
   t.is(answers, 3);
 });
 
+test('what ended before anybody waited is handed over once and within bounds; for the rest the store is asked', async (t) => {
+  const world = await OperationWorld.open(t, open);
+  const asked: string[] = [];
+  const store = journalWith(world, {
+    batchListEnded: async (ids) => {
+      asked.push(...ids);
+      return ids.map((id) => endedBatch(id, 1));
+    },
+  });
+  const { waiters } = machinery(t, world, store);
+  waiters.ended([endedBatch('first', 1), endedBatch('second', limits.groupOperations - 1), endedBatch('third', 1)]);
+  t.like(await waiters.wait('second', deadlineMs), { id: 'second' });
+  t.like(await waiters.wait('third', deadlineMs), { id: 'third' });
+  t.deepEqual(asked, []);
+  t.like(await waiters.wait('first', deadlineMs), { id: 'first' });
+  t.like(await waiters.wait('second', deadlineMs), { id: 'second' });
+  t.deepEqual(asked, ['first', 'second']);
+});
+
 test('a close answers those who wait, and whoever comes later at once', async (t) => {
   const world = await OperationWorld.open(t, open);
   const { waiters } = machinery(t, world);
@@ -239,7 +276,15 @@ test('HAZARD 16: a commit whose answer was lost is found again by what it left i
   t.is(await world.leftovers(), '');
 });
 
-const nothing: GroupAnswer = { ended: [], effects: [], batches: 0, operations: 0, more: false, poolsBelowMinimum: [] };
+const nothing: GroupAnswer = {
+  ended: [],
+  effects: [],
+  batches: 0,
+  operations: 0,
+  more: false,
+  poolsBelowMinimum: [],
+  mistakes: [],
+};
 
 function destructions(count: number): Effect[] {
   return Array.from({ length: count }, (_, index) => ({

@@ -16,6 +16,7 @@ import {
   type SimulatedStorageNodeOptions,
 } from '../../src/storage-node/simulator/simulated-storage-node.ts';
 import type { EffectResult, WipeAnswer } from '../../src/storage-node/storage-node.ts';
+import type { GroupPlanner } from '../../src/store/group.ts';
 import { KyselyJournalStore } from '../../src/store/kysely/journal.ts';
 import type {
   AcceptAnswer,
@@ -41,6 +42,7 @@ export interface OperationWorldOptions extends SimulatedStorageNodeOptions {
   /** Of the pool's volumes, how many are free at first. */
   readonly free?: number;
   readonly backlogOperationsMax?: number;
+  readonly planner?: GroupPlanner;
 }
 
 /** Thrown by a driver whose process ends here. */
@@ -59,8 +61,8 @@ export class OperationWorld {
     this.store = store;
     this.node = node;
     this.#options = options;
-    const { backlogOperationsMax = 1_000_000 } = options;
-    this.journal = new KyselyJournalStore(store.database, groupPlanner, {
+    const { backlogOperationsMax = 1_000_000, planner = groupPlanner } = options;
+    this.journal = new KyselyJournalStore(store.database, planner, {
       backlogOperationsMax,
       defaultFlowAction: 'permit',
     });

@@ -48,9 +48,16 @@ missing_packages() {
   local have
   have() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
   have setpriv || echo util-linux
-  if wants postgres; then compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql; fi
+  if wants postgres || wants clients; then compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql; fi
   if wants redis; then have redis-server || echo redis-server; fi
-  if wants kernel; then
+  if wants clients; then
+    have dockerd || echo docker.io
+    have docker-compose || echo docker-compose
+    have podman || echo podman
+    have runc || echo runc
+    [ -x /usr/bin/busybox ] || echo busybox-static
+  fi
+  if wants kernel || wants clients; then
     have mkfs.ext4 || echo e2fsprogs
     have mkfs.xfs || echo xfsprogs
     have losetup || echo mount
@@ -70,9 +77,16 @@ install_packages() {
     mkdir -p /etc/postgresql-common
     echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
   fi
+  local rc=0 policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    trap 'rm -f "$log" '$policy EXIT
+  fi
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
   # shellcheck disable=SC2086
-  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; } >"$log" 2>&1 && return
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $packages; } >"$log" 2>&1 || rc=$?
+  [ $rc -ne 0 ] || return 0
   tail -n 20 "$log" >&2
   refuse "apt-get could not install: $packages"
 }
@@ -80,8 +94,8 @@ install_packages() {
 check_machine() {
   [ -x node_modules/.bin/ava ] || refuse "the npm packages are missing: run npm ci first"
   [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 24 ] || refuse "Node 24 is missing: npm ci brings it"
-  if wants kernel && [ "$(id -u)" -ne 0 ]; then
-    refuse "the kernel tests need root; FCR_TEST_SKIP=kernel leaves them out"
+  if { wants kernel || wants clients; } && [ "$(id -u)" -ne 0 ]; then
+    refuse "the groups kernel and clients need root; FCR_TEST_SKIP=kernel,clients leaves them out"
   fi
 }
 

@@ -14,24 +14,29 @@ import { loopsBelow, mountsBelow, quietly, requireKernel } from './linux-host-ha
 
 const root = resolve(import.meta.dirname, '../..');
 
+type Settings = Readonly<Record<string, string>>;
+
 export class StandaloneMachine {
   readonly directory: string;
   readonly controller: ControllerClient;
   readonly agent: ClientTransport;
   /** The controller's socket, for what the typed client does not offer. */
   readonly transport: ClientTransport;
+  readonly #settings: Settings;
   #daemon: Daemon | null = null;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, settings: Settings) {
     this.directory = directory;
+    this.#settings = settings;
     this.controller = new ControllerClient({ endpoint: { socketPath: join(directory, 'controller.sock') } });
     this.transport = new ClientTransport({ endpoint: { socketPath: join(directory, 'controller.sock') } });
     this.agent = new ClientTransport({ endpoint: { socketPath: join(directory, 'agent.sock') }, maxTries: 1 });
   }
 
-  static async start(t: ExecutionContext): Promise<StandaloneMachine> {
+  /** Settings by the last part of their variable, over those of every test. */
+  static async start(t: ExecutionContext, settings: Settings = {}): Promise<StandaloneMachine> {
     requireKernel();
-    const machine = new StandaloneMachine(mkdtempSync('/var/tmp/fcr-standalone-'));
+    const machine = new StandaloneMachine(mkdtempSync('/var/tmp/fcr-standalone-'), settings);
     t.teardown(() => machine.#takeDown());
     await machine.start();
     return machine;
@@ -113,6 +118,7 @@ export class StandaloneMachine {
       DEFAULT_POOL_VOLUME_SIZE: '64MiB',
       DEFAULT_POOL_MIN_FREE: '2',
       LOG_LEVEL: 'warn',
+      ...this.#settings,
     };
     return Object.entries(settings).map(([name, value]) => `FCR_${name}=${value}`);
   }

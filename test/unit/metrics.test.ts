@@ -31,6 +31,7 @@ class World {
         acceptedBatches: 2,
         acceptedOperations: 3,
         runningBatches: 1,
+        parkedBatches: [],
         oldestAcceptedAt: this.nowMs - 7_000,
       };
     },
@@ -71,6 +72,7 @@ function recordAll(metrics: Metrics): void {
   metrics.httpAnswered({ method: 'POST', route: '/v1/volumes', statusCode: 201, durationMs: 3 });
   metrics.reconcileRan('pool-refill', 'failed', 1_500);
   metrics.queueHandoverFailed('wake');
+  metrics.planningMistaken('failed');
 }
 
 interface Family {

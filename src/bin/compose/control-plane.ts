@@ -59,6 +59,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     observe: {
       phase: (phase, milliseconds) => metrics.phaseTook(phase, milliseconds),
       group: (batches, operations) => metrics.groupCommitted({ batches, operations }),
+      mistake: (outcome) => metrics.planningMistaken(outcome),
     },
   });
   const maintenance = new Maintenance(

@@ -1,8 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
+import type { Agent } from '../../agent/agent.ts';
 import { type RunningAgent, startAgent } from '../../agent/start.ts';
 import type { Config } from '../../config/config.ts';
+import { limits } from '../../config/limits.ts';
+import { type RunningDockerVolumePlugin, startDockerVolumePlugin } from '../../frontends/docker-volume/start.ts';
 import type { Host } from '../../host/host.ts';
 import { ControllerClient } from '../../http/client.ts';
 import { type Listening, listen } from '../../http/listeners.ts';
@@ -29,6 +32,7 @@ export interface Standalone {
   readonly node: StorageNode;
   readonly controlPlane: RunningControlPlane;
   readonly agent: RunningAgent;
+  readonly docker: RunningDockerVolumePlugin;
   close(): Promise<void>;
 }
 
@@ -85,7 +89,7 @@ async function open(
   closers.add(() => node.close());
   const metrics = metricsOf(store, () => queue);
   closers.add(() => metrics.close());
-  const queue: Queue = openQueue(config, () => metrics, log);
+  const queue: Queue = await openQueue(config, () => metrics, log);
   closers.add(() => queue.close());
   await registerStorageNode(store, node);
   await prepareFirstStart(config, store, node.name);
@@ -104,8 +108,9 @@ async function open(
   const host = await parts.openHost(config);
   closers.add(() => host.close());
   const agent = await embedAgent(config, host, log, closers);
+  const docker = await serveDocker(config, agent.agent, { log, metrics }, closers);
   isAgentUp = true;
-  return { listening, host, store, node, controlPlane, agent, close: () => closers.close() };
+  return { listening, host, store, node, controlPlane, agent, docker, close: () => closers.close() };
 }
 
 const agentStarting = { part: 'agent', reason: 'It is starting.' };
@@ -156,4 +161,21 @@ async function embedAgent(config: Config, host: Host, log: Logger, closers: Clos
   });
   closers.add(() => agent.close());
   return agent;
+}
+
+async function serveDocker(
+  config: Config,
+  agent: Agent,
+  { log, metrics }: { readonly log: Logger; readonly metrics: Metrics },
+  closers: Closers,
+): Promise<RunningDockerVolumePlugin> {
+  const controller = new ControllerClient({
+    endpoint: { socketPath: config.controllerSocket },
+    deadlineMs: limits.dockerControllerMs,
+  });
+  closers.add(() => controller.close());
+  const parts = { agent, controller, isShared: false, clock: systemClock, log, metrics };
+  const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
+  closers.add(() => plugin.close());
+  return plugin;
 }

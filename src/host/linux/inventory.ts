@@ -39,11 +39,13 @@ function deviceOf(loop: LoopFound): string {
 
 function visibleMounts(findings: Findings, frame: InventoryFrame): MountFound[] {
   const loops = new Map(findings.loops.map((loop) => [deviceOf(loop), loop]));
-  return findings.mounts.flatMap(({ device, mountPoint, foreignNamespace }) => {
+  return findings.mounts.flatMap(({ device, mountPoint, foreignNamespace, holder }) => {
     const loop = loops.get(device);
     const isBase = !foreignNamespace && mountPoint.startsWith(`${frame.baseDirectory}/`);
     if (loop === undefined || isBase) return [];
-    return [{ device: devicePath(loop.number), volumeId: loop.volumeId, path: mountPoint, foreignNamespace }];
+    const { number, volumeId } = loop;
+    const shown = { device: devicePath(number), volumeId, path: mountPoint, foreignNamespace };
+    return [holder === undefined ? shown : { ...shown, holder }];
   });
 }
 

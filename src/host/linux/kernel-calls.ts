@@ -29,7 +29,7 @@ import {
   type Surroundings,
   scanLoops,
 } from './loop-device.ts';
-import { mountsEverywhere, type NamespaceMount } from './mount-table.ts';
+import { describeProcess, mountsEverywhere, type NamespaceMount } from './mount-table.ts';
 import { mountFilesystem, type ShownPath, showData, unmountPath } from './mounts.ts';
 
 export { probeLoop, probeMount } from './probes.ts';
@@ -290,14 +290,24 @@ function isStillNamed(path: string, descriptor: number): boolean {
 
 export interface Findings {
   readonly loops: readonly LoopFound[];
-  readonly mounts: readonly NamespaceMount[];
+  readonly mounts: readonly FoundMount[];
+}
+
+export interface FoundMount extends NamespaceMount {
+  readonly holder?: string;
 }
 
 /** Our loop devices, and their mounts in every mount namespace. */
 export function findEverything(at: Surroundings): Findings {
   const loops = scanLoops(at);
   const devices = new Set(loops.map((found) => `${loopMajor}:${found.number}`));
-  return { loops, mounts: devices.size === 0 ? [] : mountsEverywhere(at.root, devices) };
+  if (devices.size === 0) return { loops, mounts: [] };
+  const mounts = mountsEverywhere(at.root, devices);
+  return { loops, mounts: mounts.map((mount) => (mount.foreignNamespace ? withHolder(at.root, mount) : mount)) };
+}
+
+function withHolder(root: string, mount: NamespaceMount): FoundMount {
+  return { ...mount, holder: describeProcess(root, mount.pid) };
 }
 
 /** Whether somebody has the device exclusively, such as a mount in a namespace that no process shows. */

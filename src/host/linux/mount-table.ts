@@ -72,3 +72,12 @@ function ifAlive<T>(read: () => T): T | null {
     throw error;
   }
 }
+
+/** For people, e.g. `process 4711 (sleep) of container 0123456789ab`; engines name cgroups by their containers' ids. */
+export function describeProcess(root: string, pid: number): string {
+  const command = ifAlive(() => readFileSync(`${root}/proc/${pid}/comm`, 'utf8').trim());
+  const cgroups = ifAlive(() => readFileSync(`${root}/proc/${pid}/cgroup`, 'utf8')) ?? '';
+  const [container] = /[0-9a-f]{64}/.exec(cgroups) ?? [];
+  const who = `process ${pid}${command === null ? '' : ` (${command})`}`;
+  return container === undefined ? who : `${who} of container ${container.slice(0, 12)}`;
+}

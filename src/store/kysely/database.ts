@@ -75,14 +75,16 @@ export class Database {
     try {
       answer = await work(db);
     } catch (error) {
-      await sql
-        .raw('ROLLBACK')
-        .execute(db)
-        .catch(() => undefined);
+      await rollback(db);
       throw error;
     }
     // A COMMIT whose answer was lost is never repeated: callers find out by the ids that they assigned beforehand.
-    await sql.raw('COMMIT').execute(db);
+    try {
+      await sql.raw('COMMIT').execute(db);
+    } catch (error) {
+      await rollback(db);
+      throw error;
+    }
     return answer;
   }
 
@@ -126,6 +128,14 @@ export class Change {
       this.db,
     );
   }
+}
+
+/** Whatever is left of a transaction must not become part of the connection's next one. */
+async function rollback(db: Kysely<Schema>): Promise<void> {
+  await sql
+    .raw('ROLLBACK')
+    .execute(db)
+    .catch(() => undefined);
 }
 
 const attemptsMax = 5;

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely';
 import { isId } from '../../domain/ids.ts';
+import { operationId } from '../../domain/operation.ts';
 import type {
   AttachmentRow,
   FlowKey,
@@ -8,6 +9,7 @@ import type {
   LunFound,
   LunNeed,
   Needs,
+  PendingBatch,
   Picture,
   PoolRow,
   References,
@@ -69,6 +71,18 @@ export class GroupLoader {
       flowPolicies: [...picture.flowPolicies, ...deciding.filter(({ id }) => !known.has(id))],
       luns: await this.#luns(needs.luns),
     };
+  }
+
+  /** The batch's operations that have marked a row, and the batch itself where it holds one. */
+  async marksOf({ id, operations }: PendingBatch): Promise<ReadonlySet<string>> {
+    const own = this.#engine.texts(operations.map((_, index) => operationId(id, index)));
+    const { rows } = await sql<{ mark: string }>`
+      SELECT pending_operation AS mark FROM volumes WHERE pending_operation IN ${own}
+      UNION SELECT pending_operation FROM attachments WHERE pending_operation IN ${own}
+      UNION SELECT held_by FROM volumes WHERE held_by = ${id}
+      UNION SELECT held_by FROM attachments WHERE held_by = ${id}
+      UNION SELECT held_by FROM flow_policies WHERE held_by = ${id}`.execute(this.#db);
+    return new Set(rows.map(({ mark }) => mark));
   }
 
   async volumesById(ids: readonly string[]): Promise<VolumeRow[]> {

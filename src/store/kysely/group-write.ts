@@ -271,7 +271,7 @@ const operationColumns: Columns = {
 
 async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promise<void> {
   if (batches.length === 0) return;
-  const rows = batches.map(({ batch, state, decision, failure, ready, leaseUntil }) => ({
+  const rows = batches.map(({ batch, state, decision, failure, ready, leaseUntil, parked }) => ({
     seq: batch.seq,
     state,
     decision,
@@ -279,6 +279,7 @@ async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promis
     ready: ready ? 1 : 0,
     lease_until: leaseUntil,
     ended_at: state === 'ended' ? tx.now : null,
+    parked,
   }));
   const list = tx.engine.rows(rows, {
     seq: 'bigint',
@@ -288,10 +289,11 @@ async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promis
     ready: 'bigint',
     lease_until: 'bigint',
     ended_at: 'bigint',
+    parked: 'text',
   });
   const answer = await sql`
     UPDATE batches AS t SET state = c.state, decision = c.decision, failure = c.failure, ready = c.ready,
-      lease_until = c.lease_until, ended_at = c.ended_at
+      lease_until = c.lease_until, ended_at = c.ended_at, parked = c.parked
     FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended'`.execute(tx.db);
   assertAffected(answer, rows, 'write-batches');
 }

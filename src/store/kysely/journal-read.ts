@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { limits } from '../../config/limits.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
 import type { Backlog, OperationFilter, Page, PageRequest } from '../store.ts';
 import type { Database } from './database.ts';
@@ -48,6 +49,11 @@ export class JournalReader {
   }
 
   async backlog(): Promise<Backlog> {
+    const parked = await this.#database.read((db) =>
+      sql<{ id: string; reason: string }>`
+        SELECT id, parked AS reason FROM batches WHERE parked IS NOT NULL ORDER BY seq
+        LIMIT ${limits.parkedBatchesTold}`.execute(db),
+    );
     const { rows } = await this.#database.read((db) =>
       sql<{ state: string; batches: number; operations: number; oldest: number }>`
         SELECT state, count(*) AS batches, sum(operation_count) AS operations, min(accepted_at) AS oldest
@@ -59,6 +65,7 @@ export class JournalReader {
       acceptedOperations: accepted?.operations ?? 0,
       runningBatches: rows.find(({ state }) => state === 'running')?.batches ?? 0,
       oldestAcceptedAt: accepted?.oldest ?? null,
+      parkedBatches: parked.rows,
     };
   }
 

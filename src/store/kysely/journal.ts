@@ -1,5 +1,5 @@
-import { type Kysely, sql } from 'kysely';
-import { Failure, problem } from '../../domain/errors.ts';
+import { sql } from 'kysely';
+import { assert } from '../../domain/errors.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
 import type {
   BatchFailure,
@@ -10,6 +10,7 @@ import type {
   Picture,
   PlanContext,
 } from '../group.ts';
+import { emptyPicture } from '../group.ts';
 import type {
   AcceptAnswer,
   AdvanceOptions,
@@ -17,6 +18,7 @@ import type {
   EffectOutcome,
   GroupAnswer,
   JournalStore,
+  Mistake,
   NewBatch,
   OperationFilter,
   Page,
@@ -24,26 +26,33 @@ import type {
 } from '../store.ts';
 import type { Change, Database } from './database.ts';
 import { GroupLoader } from './group-load.ts';
+import { asMistakes, blaming, GroupMistake, groupOrEach } from './group-mistake.ts';
 import { positionsPerBatch, writePlan } from './group-write.ts';
+import { JournalAppender } from './journal-append.ts';
 import { JournalReader, operationOf } from './journal-read.ts';
-import type { BatchTable, OperationTable, Schema } from './schema.ts';
+import type { BatchTable, OperationTable } from './schema.ts';
 
 /** The journal and the groups that are committed from it. Planning itself is the planner's; here it is made durable. */
 export class KyselyJournalStore implements JournalStore {
   readonly #database: Database;
+  readonly #intake: JournalAppender;
   readonly #read: JournalReader;
   readonly #planner: GroupPlanner;
   readonly #options: JournalOptions;
 
   constructor(database: Database, planner: GroupPlanner, options: JournalOptions) {
     this.#database = database;
+    this.#intake = new JournalAppender(database.engine, options.backlogOperationsMax);
     this.#read = new JournalReader(database);
-    this.#planner = planner;
+    this.#planner = asMistakes(planner);
     this.#options = options;
   }
 
   async batchAccept(batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
-    return this.#database.plain((db) => this.#accept(db, batches));
+    const { answers } = await this.#accepting(batches, (done) =>
+      this.#database.plain(async (db) => done({ answers: await this.#intake.accept(db, batches) })),
+    );
+    return answers;
   }
 
   async batchAcceptAdvance(
@@ -51,14 +60,17 @@ export class KyselyJournalStore implements JournalStore {
     options: AdvanceOptions,
   ): Promise<{ readonly answers: readonly AcceptAnswer[]; readonly group: GroupAnswer }> {
     try {
-      return await this.#database.change(async (tx) => {
-        const answers = await this.#accept(tx.db, batches);
-        return { answers, group: await this.#advance(tx, options) };
-      });
+      return await this.#accepting(batches, (done) =>
+        this.#database.change(async (tx) => {
+          const answers = await this.#intake.accept(tx.db, batches);
+          return done({ answers, group: await this.#advance(tx, options) });
+        }),
+      );
     } catch (error) {
       // What the world can do to us is told; a mistake in planning must not refuse what only has to be kept.
-      if (error instanceof Failure) throw error;
-      return { answers: await this.batchAccept(batches), group: { ...nothing, more: true } };
+      if (!(error instanceof GroupMistake)) throw error;
+      const mistakes = [error.told(null, 'journalled')];
+      return { answers: await this.batchAccept(batches), group: { ...nothing, more: true, mistakes } };
     }
   }
 
@@ -66,12 +78,18 @@ export class KyselyJournalStore implements JournalStore {
     // Looking first keeps an idle worker from writing a commit number each time.
     const waiting = await sql`SELECT 1 FROM batches WHERE ready = 1 LIMIT 1`.execute(this.#database.kysely);
     if (waiting.rows.length === 0) return nothing;
-    return this.#database.change((tx) => this.#advance(tx, options));
+    return groupOrEach(
+      (only) => this.#database.change((tx) => this.#advance(tx, options, only)),
+      (batch, mistake) => this.#giveUp(batch, mistake, { options, readyOnly: true }),
+    );
   }
 
   async groupSettle(outcomes: readonly EffectOutcome[], options: AdvanceOptions): Promise<GroupAnswer> {
     if (outcomes.length === 0) return nothing;
-    return this.#database.change((tx) => this.#settle(tx, outcomes, options));
+    return groupOrEach(
+      (only) => this.#database.change((tx) => this.#settle(tx, outcomesOf(outcomes, only), options)),
+      (batch, mistake) => this.#giveUp(batch, mistake, { options, readyOnly: false }),
+    );
   }
 
   async effectsRecover({ all }: { readonly all: boolean }): Promise<number> {
@@ -118,13 +136,54 @@ export class KyselyJournalStore implements JournalStore {
     return this.#read.backlog();
   }
 
-  async #advance(tx: Change, options: AdvanceOptions): Promise<GroupAnswer> {
+  /** Accepts; where the answer of the commit is lost, finds out by the batches' ids whether it happened. */
+  async #accepting<T extends { readonly answers: readonly AcceptAnswer[] }>(
+    batches: readonly NewBatch[],
+    commit: (done: (answer: T) => T) => Promise<T>,
+  ): Promise<T> {
+    let answer: T | null = null;
+    try {
+      return await commit((done) => {
+        answer = done;
+        return done;
+      });
+    } catch (error) {
+      if (answer !== null && (await this.#isCommitted(batches, answer))) return answer;
+      throw error;
+    }
+  }
+
+  /** One commit holds all of the batches, or none. */
+  async #isCommitted(
+    batches: readonly NewBatch[],
+    { answers }: { readonly answers: readonly AcceptAnswer[] },
+  ): Promise<boolean> {
+    const added = batches.find(({ id }, index) => {
+      const answer = answers[index];
+      return answer?.accepted === true && !answer.replay && answer.batch === id;
+    });
+    if (added === undefined) return false;
+    try {
+      return (await this.#read.batchGet(added.id)) !== null;
+    } catch {
+      // As unknown as before.
+      return false;
+    }
+  }
+
+  async #advance(tx: Change, options: AdvanceOptions, only: string | null = null): Promise<GroupAnswer> {
+    const which = only === null ? sql`` : sql`AND id = ${only}`;
     const { rows } =
-      await sql<BatchTable>`SELECT * FROM batches WHERE ready = 1 ORDER BY seq LIMIT ${options.maxBatches + 1}`.execute(
+      await sql<BatchTable>`SELECT * FROM batches WHERE ready = 1 ${which} ORDER BY seq LIMIT ${options.maxBatches + 1}`.execute(
         tx.db,
       );
     const records = upTo(rows, options);
     if (records.length === 0) return nothing;
+    const answer = await blaming(idsOf(records), () => this.#plan(tx, records, options));
+    return { ...answer, more: answer.more || records.length < rows.length };
+  }
+
+  async #plan(tx: Change, records: readonly BatchTable[], options: AdvanceOptions): Promise<GroupAnswer> {
     const { batches, earlier } = await this.#pending(tx, records);
     const loader = new GroupLoader(tx.db, tx.engine);
     const named = await loader.picture(this.#planner.references(batches));
@@ -135,7 +194,7 @@ export class KyselyJournalStore implements JournalStore {
     return {
       ...answerOf(tx, plan, earlier),
       batches: batches.length,
-      more: records.length < rows.length || wakesOthers(plan, picture),
+      more: wakesOthers(plan, picture),
       poolsBelowMinimum: below.map(({ name }) => name),
     };
   }
@@ -144,6 +203,15 @@ export class KyselyJournalStore implements JournalStore {
     const ids = [...new Set(outcomes.map(({ effect }) => batchOf(effect.operation).batch))];
     const { rows } = await sql<BatchTable>`
       SELECT * FROM batches WHERE id IN ${tx.engine.texts(ids)} AND state <> 'ended' ORDER BY seq`.execute(tx.db);
+    return blaming(idsOf(rows), () => this.#planSettled(tx, rows, outcomes, options));
+  }
+
+  async #planSettled(
+    tx: Change,
+    rows: readonly BatchTable[],
+    outcomes: readonly EffectOutcome[],
+    options: AdvanceOptions,
+  ): Promise<GroupAnswer> {
     const { batches, earlier } = await this.#pending(tx, rows);
     const loader = new GroupLoader(tx.db, tx.engine);
     const volumes = await loader.volumesById([...new Set(outcomes.map(({ effect }) => effect.request.volumeId))]);
@@ -153,6 +221,53 @@ export class KyselyJournalStore implements JournalStore {
     await writePlan(tx, plan, waits.length > 0);
     const woken = plan.batches.some(({ ready }) => ready) || wakesOthers(plan, picture);
     return { ...answerOf(tx, plan, earlier), batches: batches.length, more: woken, poolsBelowMinimum: [] };
+  }
+
+  /**
+   * Ends what a bug keeps from being carried on, as far as that is safe, and parks the rest until its lease ends.
+   * `readyOnly`: another process may have carried it on meanwhile.
+   */
+  async #giveUp(
+    id: string,
+    mistake: GroupMistake,
+    { options, readyOnly }: { readonly options: AdvanceOptions; readonly readyOnly: boolean },
+  ): Promise<GroupAnswer> {
+    const still = readyOnly ? sql`ready = 1` : sql`state <> 'ended'`;
+    try {
+      return await this.#database.change(async (tx) => {
+        const { rows } = await sql<BatchTable>`SELECT * FROM batches WHERE id = ${id} AND ${still}`.execute(tx.db);
+        return rows.length === 0 ? nothing : await blaming([id], () => this.#endMistaken(tx, rows, mistake, options));
+      });
+    } catch (error) {
+      if (!(error instanceof GroupMistake)) throw error;
+      return this.#park(id, error, options);
+    }
+  }
+
+  async #endMistaken(
+    tx: Change,
+    rows: readonly BatchTable[],
+    mistake: GroupMistake,
+    options: AdvanceOptions,
+  ): Promise<GroupAnswer> {
+    const { batches, earlier } = await this.#pending(tx, rows);
+    const [batch] = batches;
+    assert(batch !== undefined, 'journal-mistaken-batch');
+    const marks = await new GroupLoader(tx.db, tx.engine).marksOf(batch);
+    const plan = this.#planner.giveUp(batch, { marks, reason: mistake.message }, this.#context(tx, options));
+    await writePlan(tx, plan, true);
+    const mistakes = [mistake.told(batch.id, outcomeOf(plan))];
+    return { ...answerOf(tx, plan, earlier), batches: 1, more: true, poolsBelowMinimum: [], mistakes };
+  }
+
+  /** Without a look at what the batch is: it is not even readable. */
+  async #park(id: string, mistake: GroupMistake, { effectLeaseMs }: AdvanceOptions): Promise<GroupAnswer> {
+    const until = sql`${this.#database.engine.now} + ${sql.lit(effectLeaseMs)}`;
+    await this.#database.plain((db) =>
+      sql`UPDATE batches SET ready = 0, lease_until = ${until}, parked = ${mistake.message}
+        WHERE id = ${id} AND state <> 'ended'`.execute(db),
+    );
+    return { ...nothing, batches: 1, more: true, mistakes: [mistake.told(id, 'parked')] };
   }
 
   #context(tx: Change, options: AdvanceOptions): PlanContext {
@@ -181,91 +296,6 @@ export class KyselyJournalStore implements JournalStore {
     }
     return { batches: records.map((record) => pendingBatch(record, earlier.get(record.id) ?? [])), earlier };
   }
-
-  async #accept(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
-    const seq = await this.#nextSequence(db, batches.length);
-    const backlog = await this.#backlogOperations(db);
-    const known = await this.#knownKeys(db, batches);
-    const decided = decideAcceptance(batches, known, this.#options.backlogOperationsMax - backlog);
-    await this.#append(db, decided.accepted, seq);
-    return decided.answers;
-  }
-
-  async #nextSequence(db: Kysely<Schema>, count: number): Promise<number> {
-    const { rows } = await sql<{ value: number }>`
-      UPDATE sequences SET value = value + ${count} WHERE name = 'journal' RETURNING value`.execute(db);
-    return Number(rows[0]?.value) - count + 1;
-  }
-
-  async #backlogOperations(db: Kysely<Schema>): Promise<number> {
-    const { rows } = await sql<{ operations: number | null }>`
-      SELECT sum(operation_count) AS operations FROM batches WHERE state <> 'ended'`.execute(db);
-    return rows[0]?.operations ?? 0;
-  }
-
-  async #knownKeys(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<Map<string, KnownKey>> {
-    const keys = batches.flatMap(({ principal, idempotency }) =>
-      idempotency === null ? [] : [{ principal: principal.id, route: idempotency.route, key: idempotency.key }],
-    );
-    if (keys.length === 0) return new Map();
-    const list = this.#database.engine.rows(keys, { principal: 'text', route: 'text', key: 'text' });
-    const { rows } = await sql<Schema['idempotency']>`
-      SELECT i.* FROM ${list} k JOIN idempotency i
-        ON i.principal = k.principal AND i.route = k.route AND i.key = k.key`.execute(db);
-    return new Map(
-      rows.map((row) => [keyText(row.principal, row.route, row.key), { bodyHash: row.body_hash, batch: row.batch }]),
-    );
-  }
-
-  async #append(db: Kysely<Schema>, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
-    if (batches.length === 0) return;
-    const { engine } = this.#database;
-    const rows = batches.map((batch, index) => ({
-      seq: firstSeq + index,
-      id: batch.id,
-      atomicity: batch.atomicity,
-      operations: JSON.stringify(batch.operations),
-      operation_count: batch.operations.length,
-      principal: batch.principal.id,
-    }));
-    const list = engine.rows(rows, {
-      seq: 'bigint',
-      id: 'text',
-      atomicity: 'text',
-      operations: 'text',
-      operation_count: 'bigint',
-      principal: 'text',
-    });
-    await sql`
-      INSERT INTO batches (seq, id, state, atomicity, operations, operation_count, principal, ready, lease_until, accepted_at)
-      SELECT seq, id, 'accepted', atomicity, operations, operation_count, principal, 1, 0, ${engine.now} FROM ${list} c`.execute(
-      db,
-    );
-    const keys = batches.flatMap(({ id, principal, idempotency }) =>
-      idempotency === null
-        ? []
-        : [
-            {
-              principal: principal.id,
-              route: idempotency.route,
-              key: idempotency.key,
-              body_hash: idempotency.bodyHash,
-              batch: id,
-            },
-          ],
-    );
-    if (keys.length === 0) return;
-    const keyList = engine.rows(keys, {
-      principal: 'text',
-      route: 'text',
-      key: 'text',
-      body_hash: 'text',
-      batch: 'text',
-    });
-    await sql`
-      INSERT INTO idempotency (principal, route, key, body_hash, batch, created_at)
-      SELECT principal, route, key, body_hash, batch, ${engine.now} FROM ${keyList} c`.execute(db);
-  }
 }
 
 export interface JournalOptions {
@@ -273,62 +303,15 @@ export interface JournalOptions {
   readonly defaultFlowAction: PlanContext['defaultFlowAction'];
 }
 
-interface KnownKey {
-  readonly bodyHash: string;
-  readonly batch: string;
-}
-
-const nothing: GroupAnswer = { ended: [], effects: [], batches: 0, operations: 0, more: false, poolsBelowMinimum: [] };
-
-const emptyPicture = {
-  pools: [],
-  volumes: [],
-  freeVolumes: [],
-  attachments: [],
-  hosts: [],
-  storageNodes: [],
-  flowPolicies: [],
-  qosPolicies: new Set<string>(),
-  luns: [],
-  waits: [],
+const nothing: GroupAnswer = {
+  ended: [],
+  effects: [],
+  batches: 0,
+  operations: 0,
+  more: false,
+  poolsBelowMinimum: [],
+  mistakes: [],
 };
-
-/** Deduplicates keys within the group in memory, so that no unique violation can fail a neighbour. */
-function decideAcceptance(
-  batches: readonly NewBatch[],
-  known: Map<string, KnownKey>,
-  room: number,
-): { accepted: NewBatch[]; answers: AcceptAnswer[] } {
-  const accepted: NewBatch[] = [];
-  let left = room;
-  const answers = batches.map((batch): AcceptAnswer => {
-    const { idempotency } = batch;
-    const key = idempotency === null ? null : keyText(batch.principal.id, idempotency.route, idempotency.key);
-    const before = key === null ? undefined : known.get(key);
-    if (before !== undefined && idempotency !== null) return replay(before, idempotency.bodyHash);
-    if (batch.operations.length > left) {
-      return {
-        accepted: false,
-        problem: problem('journal-full', 'Too many operations are waiting; try again in a moment.'),
-      };
-    }
-    left -= batch.operations.length;
-    if (key !== null && idempotency !== null) known.set(key, { bodyHash: idempotency.bodyHash, batch: batch.id });
-    accepted.push(batch);
-    return { accepted: true, batch: batch.id, replay: false };
-  });
-  return { accepted, answers };
-}
-
-function replay(before: KnownKey, bodyHash: string): AcceptAnswer {
-  if (before.bodyHash === bodyHash) return { accepted: true, batch: before.batch, replay: true };
-  const detail = 'This Idempotency-Key was used with another body; use a new key for a new request.';
-  return { accepted: false, problem: problem('idempotency-key-reused', detail, { field: 'Idempotency-Key' }) };
-}
-
-function keyText(principal: string, route: string, key: string): string {
-  return JSON.stringify([principal, route, key]);
-}
 
 /** As many of the oldest batches as the limits allow, at least one. */
 function upTo(rows: readonly BatchTable[], { maxBatches, maxOperations }: AdvanceOptions): BatchTable[] {
@@ -359,6 +342,19 @@ function pendingBatch(record: BatchTable, ended: readonly OperationTable[]): Pen
   };
 }
 
+function idsOf(records: readonly BatchTable[]): string[] {
+  return records.map(({ id }) => id);
+}
+
+function outcomesOf(outcomes: readonly EffectOutcome[], only: string | null): readonly EffectOutcome[] {
+  return only === null ? outcomes : outcomes.filter(({ effect }) => batchOf(effect.operation).batch === only);
+}
+
+function outcomeOf({ batches: [change] }: GroupPlan): Mistake['outcome'] {
+  if (change?.state === 'ended') return 'failed';
+  return change?.parked == null ? 'undoing' : 'parked';
+}
+
 function wakesOthers(plan: GroupPlan, picture: Picture): boolean {
   return plan.woken.length > 0 || (picture.waits.length > 0 && plan.unblocked.length > 0);
 }
@@ -371,7 +367,7 @@ function answerOf(
   tx: Change,
   plan: GroupPlan,
   earlier: ReadonlyMap<string, OperationTable[]>,
-): Pick<GroupAnswer, 'ended' | 'effects' | 'operations'> {
+): Pick<GroupAnswer, 'ended' | 'effects' | 'operations' | 'mistakes'> {
   const byBatch = new Map<string, Operation[]>();
   for (const outcome of plan.outcomes) {
     const list = byBatch.get(outcome.batch.id) ?? [];
@@ -385,7 +381,7 @@ function answerOf(
     const { id, atomicity, principal, acceptedAt } = batch;
     return [{ id, state, atomicity, decision, operations, requestedBy: principal, acceptedAt, endedAt: tx.now }];
   });
-  return { ended, effects: plan.effects, operations: plan.outcomes.length };
+  return { ended, effects: plan.effects, operations: plan.outcomes.length, mistakes: [] };
 }
 
 function endedOperation({ batch, index, outcome }: EndedOperation, now: number): Operation {

@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { type Engine, up as initial } from '../../../migrations/0001-initial.ts';
+import { up as parkedBatches } from '../../../migrations/0002-parked-batches.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
 
 const migrations: Readonly<Record<string, (db: Kysely<unknown>, engine: Engine) => Promise<void>>> = {
   '0001-initial': initial,
+  '0002-parked-batches': parkedBatches,
 };
 
 /** Brings the schema up to date, once over all replicas that start together (the migrator holds a lock). Forward only. */

@@ -19,6 +19,8 @@ export function openPostgres(
   const pool = new Pool({ connectionString: url, max: options.connectionsMax, connectionTimeoutMillis: 5_000 });
   // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
   pool.on('error', () => undefined);
+  // The same for one that breaks while it is lent: its statements fail, which is all there is to know.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   let database: Database | null = null;
   const kysely = new Kysely<Schema>({
     dialect: new PostgresDialect({

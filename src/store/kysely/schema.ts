@@ -181,6 +181,8 @@ export interface BatchTable {
   lease_until: number;
   accepted_at: number;
   ended_at: number | null;
+  /** Why it cannot be carried on at present. */
+  parked: string | null;
 }
 
 export interface OperationTable {

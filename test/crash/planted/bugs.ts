@@ -78,6 +78,7 @@ const nothingPlanned: GroupAnswer = {
   operations: 0,
   more: false,
   poolsBelowMinimum: [],
+  mistakes: [],
 };
 
 const lateMs = 60;

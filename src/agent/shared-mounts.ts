@@ -1,0 +1,111 @@
+/**
+ * Mounts that container engines share: each user of a volume names itself, and the last one to go ends the mount.
+ *
+ * References are part of the mount's record: who needs it and how far it is can never contradict each other after a
+ * crash. An engine that was killed never takes its references back; nobody can tell by waiting, so they are kept until
+ * the volume is to be removed, and given up then if the kernel knows of no other user. Relies on the reconciler to end
+ * a mount that nobody needs any more.
+ */
+import { Failure } from '../domain/errors.ts';
+import type { MountFound } from '../host/host.ts';
+import type { AgentContext } from './context.ts';
+import { isAway } from './controller-link.ts';
+import type { MountRecord } from './mount-journal.ts';
+import type { VolumeGate } from './volume-gate.ts';
+
+export interface SharedMountsOptions {
+  readonly context: AgentContext;
+  readonly gate: VolumeGate;
+  /** Something was left for the reconciler. */
+  readonly nudge: () => void;
+  /** Ends one mount; the caller holds the volume. */
+  readonly unmountAlone: (id: string) => Promise<void>;
+}
+
+export class SharedMounts {
+  readonly #options: SharedMountsOptions;
+
+  constructor(options: SharedMountsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Unknown is success. With the controller away the last reference goes all the same: the mount ends once it is back,
+   * unless somebody needs it again before. `device-busy`: it goes as soon as what holds it ends.
+   */
+  async release(volume: string, reference: string): Promise<void> {
+    for (const { id, volumeId } of this.#of(volume)) {
+      await this.#options.gate.run(volumeId, () => this.#releaseAlone(id, reference));
+    }
+  }
+
+  /** Ends what no process uses; `volume-in-use` says who does. Nothing mounted is success. */
+  async endUnused(volume: string): Promise<void> {
+    const { journal } = this.#options.context;
+    const own = journal.list().find((record) => record.volume === volume && record.references === undefined);
+    if (own !== undefined) throw inUse(own, `it is mounted at ${own.path}; unmount it there first`);
+    for (const { id, volumeId } of this.#of(volume)) {
+      await this.#options.gate.run(volumeId, () => this.#endUnusedAlone(id));
+    }
+  }
+
+  #of(volume: string): readonly MountRecord[] {
+    const { journal } = this.#options.context;
+    return journal.list().filter((record) => record.volume === volume && record.references !== undefined);
+  }
+
+  async #releaseAlone(id: string, reference: string): Promise<void> {
+    const record = this.#options.context.journal.get(id);
+    const rest = record?.references?.filter((each) => each !== reference);
+    if (record === undefined || rest === undefined) return;
+    if (rest.length !== record.references?.length) await this.#keep(record, rest);
+    if (rest.length > 0) return;
+    await this.#end(id).catch((error: unknown) => {
+      if (!isAway(error)) throw error;
+    });
+  }
+
+  async #endUnusedAlone(id: string): Promise<void> {
+    const record = this.#options.context.journal.get(id);
+    if (record === undefined) return;
+    const { mounts } = await this.#options.context.host.inventory();
+    const others = mounts.filter((mount) => isAnothers(mount, record));
+    if (others.length > 0) throw inUse(record, others.slice(0, 5).map(describe).join(', '));
+    await this.#keep(record, []);
+    await this.#end(id);
+  }
+
+  async #keep(record: MountRecord, references: readonly string[]): Promise<void> {
+    await this.#options.context.journal.put({ ...record, references });
+  }
+
+  async #end(id: string): Promise<void> {
+    try {
+      await this.#options.unmountAlone(id);
+    } catch (error) {
+      this.#options.nudge();
+      throw error;
+    }
+  }
+}
+
+/** The record's references and the wish's; what a person mounted stays a person's. */
+export function withReferencesOf(record: MountRecord, { references: more }: MountRecord): MountRecord {
+  const { references } = record;
+  if (references === undefined || more === undefined) return record;
+  return { ...record, references: [...new Set([...references, ...more])] };
+}
+
+function isAnothers(mount: MountFound, record: MountRecord): boolean {
+  return mount.volumeId === record.volumeId && (mount.foreignNamespace || mount.path !== record.path);
+}
+
+function describe({ holder, path }: MountFound): string {
+  return holder === undefined ? `a mount at ${path}` : `${holder} has it at ${path}`;
+}
+
+function inUse({ volume, volumeId, id }: MountRecord, why: string): Failure {
+  return new Failure('volume-in-use', `Volume "${volume}" is in use on this host: ${why}.`, {
+    related: { volume: volumeId, mount: id },
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * The plugin's HTTP side: one request, one call, one answer, whatever the headers say.
+ *
+ * A framework would choose a body parser by the Content-Type, which dockerd does not send, so this is Node's own server.
+ */
+import http from 'node:http';
+import { limits } from '../../config/limits.ts';
+import { errorCatalogue, Failure, type Problem, problemOf } from '../../domain/errors.ts';
+import type { Clock } from '../../system/clock.ts';
+import type { Log } from '../../telemetry/log.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import { calls, isPluginMethod, type PluginMethod } from './calls.ts';
+import { errorText, failureStatus, mediaType, parseRequest } from './protocol.ts';
+import type { VolumeDriver } from './volume-driver.ts';
+
+export interface PluginServerOptions {
+  readonly driver: VolumeDriver;
+  readonly clock: Clock;
+  readonly log: Pick<Log, 'warn' | 'debug'>;
+  readonly metrics: Pick<Metrics, 'dockerCallEnded'>;
+}
+
+/** Does not listen yet. */
+export function pluginServer(options: PluginServerOptions): http.Server {
+  const settings = { requestTimeout: limits.requestReceiveMs, requireHostHeader: false };
+  const server = http.createServer(settings, (request, response) => {
+    answer(options, request, response).catch((error: unknown) => {
+      options.log.debug({ err: error }, 'an engine did not wait for its answer');
+      response.destroy();
+    });
+  });
+  server.maxConnections = limits.connections;
+  return server;
+}
+
+async function answer(
+  options: PluginServerOptions,
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+): Promise<void> {
+  const path = (request.url ?? '').replace(/^\/+/, '').replace(/\?.*$/s, '');
+  if (request.method !== 'POST' || !isPluginMethod(path)) {
+    request.resume();
+    send(response, 404, { Err: `There is no ${request.method} /${path.slice(0, 64)} in this plugin.` });
+    return;
+  }
+  const { status, body } = await called(options, path, request);
+  send(response, status, body);
+}
+
+async function called(options: PluginServerOptions, method: PluginMethod, request: http.IncomingMessage) {
+  const { driver, clock, metrics } = options;
+  const began = clock.monotonic();
+  const took = () => clock.monotonic() - began;
+  let name = '';
+  try {
+    const asked = parseRequest(await received(request));
+    name = asked.name;
+    const body = await calls[method](driver, asked);
+    metrics.dockerCallEnded(method, 'succeeded', took());
+    return { status: 200, body };
+  } catch (error) {
+    const told = problemOf(error);
+    metrics.dockerCallEnded(method, errorCatalogue[told.code].kind, took());
+    logFailure(options, { method, volume: name, durationMs: Math.round(took()) }, told, error);
+    return { status: failureStatus, body: { Err: errorText(told) } };
+  }
+}
+
+/** Engines ask for what is not there before they create it: that is no failure. */
+function logFailure({ log }: PluginServerOptions, fields: object, told: Problem, error: unknown): void {
+  const { kind } = errorCatalogue[told.code];
+  if (kind === 'not-found') log.debug({ ...fields, code: told.code }, 'a container engine asked for what is not there');
+  else if (kind === 'internal')
+    log.warn({ ...fields, code: told.code, err: error }, 'a call of a container engine failed');
+  else log.warn({ ...fields, code: told.code, detail: told.detail }, 'a call of a container engine failed');
+}
+
+async function received(request: http.IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    const part = Buffer.from(chunk);
+    bytes += part.length;
+    if (bytes > limits.dockerBodyBytes) {
+      throw new Failure('body-too-large', `At most ${limits.dockerBodyBytes} bytes are accepted.`);
+    }
+    chunks.push(part);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function send(response: http.ServerResponse, status: number, body: object): void {
+  const payload = Buffer.from(`${JSON.stringify(body)}\n`);
+  response.writeHead(status, { 'content-type': mediaType, 'content-length': payload.length });
+  response.end(payload);
+}

@@ -1,0 +1,224 @@
+/**
+ * What a container engine asks of its volumes, said in the words of the controller (volumes) and of the agent (mounts).
+ *
+ * Owns no state: volumes and how they are mounted are the controller's, references and mounts the agent's. While the
+ * controller is away, what is mounted here still answers.
+ */
+import type { Agent } from '../../agent/agent.ts';
+import type { MountRecord } from '../../agent/mount-journal.ts';
+import { limits } from '../../config/limits.ts';
+import { errorCatalogue, Failure } from '../../domain/errors.ts';
+import { parseName } from '../../domain/names.ts';
+import type { Pool } from '../../domain/pool.ts';
+import type { FilesystemType, Volume } from '../../domain/volume.ts';
+import type { ControllerClient, NewVolume } from '../../http/client.ts';
+import { type MountManner, mannerOf, parseOptions, refused, type VolumeWish } from './options.ts';
+
+export type Scope = 'local' | 'global';
+
+export interface VolumeDriverOptions {
+  readonly agent: Pick<Agent, 'mounts' | 'mount' | 'unmountReference' | 'endUnused'>;
+  readonly controller: Pick<
+    ControllerClient,
+    'volumeCreate' | 'volumeGet' | 'volumeList' | 'volumeDelete' | 'poolList'
+  >;
+  readonly scope: Scope;
+}
+
+export interface VolumeShown {
+  readonly Name: string;
+  readonly Mountpoint: string;
+  readonly CreatedAt: string;
+  readonly Status: Readonly<Record<string, unknown>>;
+}
+
+export class VolumeDriver {
+  readonly #agent: VolumeDriverOptions['agent'];
+  readonly #controller: VolumeDriverOptions['controller'];
+  readonly scope: Scope;
+
+  constructor({ agent, controller, scope }: VolumeDriverOptions) {
+    this.#agent = agent;
+    this.#controller = controller;
+    this.scope = scope;
+  }
+
+  /** Again with equal or no options: the volume that is there. */
+  async create(name: string, options: Readonly<Record<string, string>> | null): Promise<void> {
+    parseName(name, 'Name');
+    const wish = parseOptions(options);
+    await this.#orHere(
+      name,
+      () => this.#create(name, wish),
+      () => {
+        if (Object.keys(wish).length > 0) return undefined;
+        return this.#here(name);
+      },
+    );
+  }
+
+  /** Absent is success. `volume-in-use` says who holds it. */
+  async remove(name: string): Promise<void> {
+    await this.#agent.endUnused(name);
+    try {
+      await this.#controller.volumeDelete(parseName(name, 'Name'));
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'volume-not-found') throw error;
+    }
+  }
+
+  /** Answers the mount point: an empty directory of the volume's filesystem at its first mount. */
+  async mount(name: string, reference: string): Promise<string> {
+    const here = this.#here(name);
+    const manner = here === undefined ? mannerOf((await this.#existing(name)).labels) : mannerOfRecord(here);
+    return (await this.#agent.mount({ volume: here?.volumeId ?? name, ...manner, reference })).path;
+  }
+
+  async unmount(name: string, reference: string): Promise<void> {
+    await this.#agent.unmountReference(name, reference);
+  }
+
+  /** Empty while it is not mounted here. */
+  async path(name: string): Promise<string> {
+    return (await this.get(name)).Mountpoint;
+  }
+
+  async get(name: string): Promise<VolumeShown> {
+    return await this.#orHere(
+      name,
+      async () => shownVolume(await this.#existing(name), this.#here(name)),
+      () => {
+        const here = this.#here(name);
+        return here === undefined ? undefined : shownRecord(here);
+      },
+    );
+  }
+
+  async list(): Promise<readonly VolumeShown[]> {
+    const here = new Map(this.#mountedHere().map((record) => [record.volume, record]));
+    try {
+      const volumes = await this.#allVolumes();
+      return volumes.map((volume) => shownVolume(volume, here.get(volume.name ?? '')));
+    } catch (error) {
+      if (here.size === 0 || !isAway(error)) throw error;
+      return [...here.values()].map(shownRecord);
+    }
+  }
+
+  async #create(name: string, wish: VolumeWish): Promise<void> {
+    const { filesystem, ...fields } = wish;
+    if (filesystem === undefined) {
+      await this.#controller.volumeCreate({ name, ...fields });
+      return;
+    }
+    const present = await this.#controller.volumeGet(name);
+    const place = present === null ? { pool: await this.#poolFor(wish, filesystem) } : {};
+    const volume = await this.#controller.volumeCreate({ name, ...fields, ...place } satisfies NewVolume);
+    if (volume.filesystem === filesystem) return;
+    throw new Failure('name-taken', `A volume "${name}" exists already, with ${volume.filesystem}.`);
+  }
+
+  /** A volume's filesystem is its pool's: the named pool must have it, or the smallest that fits and has it is taken. */
+  async #poolFor({ pool, sizeBytes = 0 }: VolumeWish, filesystem: FilesystemType): Promise<string> {
+    const { items } = await this.#controller.poolList({ pageSize: limits.pools });
+    const having = items.filter((each) => each.filesystem === filesystem && each.state === 'active');
+    const fitting = having.filter((each) => (pool ?? each.name) === each.name && each.volumeSizeBytes >= sizeBytes);
+    const [chosen] = fitting.sort((a, b) => rank(a, sizeBytes) - rank(b, sizeBytes));
+    if (chosen !== undefined) return chosen.name;
+    const names = having.map((each) => each.name).join(', ');
+    throw refused(
+      'fs',
+      filesystem,
+      names === '' ? 'what some pool is formatted with' : `with one of the pools ${names}`,
+    );
+  }
+
+  async #existing(name: string): Promise<Volume> {
+    const volume = isName(name) ? await this.#controller.volumeGet(name) : null;
+    if (volume === null) throw new Failure('volume-not-found', `no such volume: ${name}`);
+    return volume;
+  }
+
+  async #allVolumes(): Promise<readonly Volume[]> {
+    const volumes: Volume[] = [];
+    let page = await this.#controller.volumeList({ state: 'allocated' }, { pageSize: limits.pageSizeMax });
+    for (;;) {
+      volumes.push(...page.items);
+      const { nextPageToken: pageToken } = page;
+      if (pageToken === null) return volumes;
+      page = await this.#controller.volumeList({ state: 'allocated' }, { pageSize: limits.pageSizeMax, pageToken });
+    }
+  }
+
+  /** Asks the controller, and while it is away answers from what is mounted here, if that suffices. */
+  async #orHere<T, H>(name: string, ask: () => Promise<T>, local: () => H | undefined): Promise<T | H> {
+    try {
+      return await ask();
+    } catch (error) {
+      const answer = isAway(error) && isName(name) ? local() : undefined;
+      if (answer === undefined) throw error;
+      return answer;
+    }
+  }
+
+  #here(name: string): MountRecord | undefined {
+    return this.#mountedHere().find((record) => record.volume === name);
+  }
+
+  #mountedHere(): readonly MountRecord[] {
+    return this.#agent.mounts().filter((record) => record.state === 'mounted' && (record.references ?? []).length > 0);
+  }
+}
+
+function isName(name: string): boolean {
+  try {
+    parseName(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof Failure && errorCatalogue[error.code].kind === 'unavailable';
+}
+
+/** As the controller itself ranks them: without a size the pool `default` first, else the smallest. */
+function rank(pool: Pool, sizeBytes: number): number {
+  return sizeBytes === 0 && pool.name === 'default' ? -1 : pool.volumeSizeBytes;
+}
+
+function mannerOfRecord({ readOnly, uid, gid, mode }: MountRecord): MountManner {
+  return {
+    readOnly,
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(mode === undefined ? {} : { mode }),
+  };
+}
+
+function shownVolume(volume: Volume, here: MountRecord | undefined): VolumeShown {
+  const { name, createdAt, allocatedAt, pool, wwid, state, qosPolicy, sizeBytes, filesystem, attachments } = volume;
+  return {
+    Name: name ?? volume.id,
+    Mountpoint: here?.path ?? '',
+    CreatedAt: new Date(allocatedAt ?? createdAt).toISOString(),
+    Status: { id: volume.id, pool, wwid, state, qos: qosPolicy, sizeBytes, filesystem, attachments, ...local(here) },
+  };
+}
+
+/** What this host knows by itself. */
+function shownRecord(here: MountRecord): VolumeShown {
+  const { sizeBytes = null, wwid = null } = here.held?.target ?? {};
+  return {
+    Name: here.volume,
+    Mountpoint: here.path,
+    CreatedAt: new Date(here.createdAt).toISOString(),
+    Status: { id: here.volumeId, wwid, sizeBytes, filesystem: here.held?.filesystem ?? null, ...local(here) },
+  };
+}
+
+function local(here: MountRecord | undefined): Record<string, unknown> {
+  if (here === undefined) return { device: null, paths: [] };
+  return { device: here.device, paths: here.held?.target.paths ?? [], references: here.references ?? [] };
+}

@@ -1,0 +1,217 @@
+/**
+ * One real dockerd with everything of its own: data, sockets, cgroup, network namespace (nothing but loopback in it).
+ * It shares the mount namespace, as engines do, and finds plugins in /run/docker/plugins by their sockets' names.
+ *
+ * Processes are ended by pid: dockerd itself, and the shims and containers that outlive one that was killed.
+ */
+import assert from 'node:assert';
+import { execFile } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ExecutionContext } from 'ava';
+import { Daemon, signalPid, until } from './daemon.ts';
+import { mountsBelow, quietly } from './linux-host-harness.ts';
+
+const run = promisify(execFile);
+const commandDeadlineMs = 90_000;
+const debianPath = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export const image = 'fc/busybox:1';
+
+export interface EngineOptions {
+  readonly liveRestore?: boolean;
+}
+
+export class DockerEngine {
+  readonly directory: string;
+  readonly #options: EngineOptions;
+  #daemon: Daemon | null = null;
+
+  private constructor(options: EngineOptions) {
+    this.directory = mkdtempSync('/var/tmp/fcr-docker-');
+    this.#options = options;
+  }
+
+  /** Up, and with the image. */
+  static async start(t: ExecutionContext, options: EngineOptions = {}): Promise<DockerEngine> {
+    for (const program of ['/usr/sbin/dockerd', '/usr/bin/docker', '/usr/bin/busybox']) {
+      assert(existsSync(program), `${program} is missing: packages docker.io and busybox-static`);
+    }
+    const engine = new DockerEngine(options);
+    t.teardown(() => engine.#takeDown());
+    await engine.up();
+    await engine.importImage(image, (root) => installBusybox(root));
+    return engine;
+  }
+
+  get socketPath(): string {
+    return join(this.directory, 'docker.sock');
+  }
+
+  get environment(): NodeJS.ProcessEnv {
+    const { directory } = this;
+    return { PATH: debianPath, HOME: directory, DOCKER_CONFIG: join(directory, 'config'), DOCKER_HOST: this.#host };
+  }
+
+  get #host(): string {
+    return `unix://${this.socketPath}`;
+  }
+
+  /** What the command printed, without the last newline. */
+  async docker(...words: readonly string[]): Promise<string> {
+    return await this.command('/usr/bin/docker', words);
+  }
+
+  async command(program: string, words: readonly string[], cwd = this.directory): Promise<string> {
+    const options = { env: this.environment, cwd, timeout: commandDeadlineMs, maxBuffer: 16 * 1024 ** 2 };
+    try {
+      return (await run(program, [...words], options)).stdout.trimEnd();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      const stderr = 'stderr' in error ? String(error.stderr).trim() : '';
+      throw new Error(`${basename(program)} ${words.join(' ')}: ${stderr === '' ? error.message : stderr}`);
+    }
+  }
+
+  /** A container that ends by itself; what it printed. */
+  async run(volume: string, script: string, ...options: readonly string[]): Promise<string> {
+    return await this.docker('run', '--rm', '-v', `${volume}:/data`, ...options, image, 'sh', '-c', script);
+  }
+
+  async importImage(name: string, fill: (root: string) => void, ...changes: readonly string[]): Promise<void> {
+    const root = join(this.directory, 'image');
+    mkdirSync(root);
+    fill(root);
+    const archive = join(this.directory, 'image.tar');
+    await this.command('/usr/bin/tar', ['-C', root, '-cf', archive, '.']);
+    await this.docker('import', ...changes.flatMap((change) => ['--change', change]), archive, name);
+    rmSync(root, { recursive: true });
+    rmSync(archive);
+  }
+
+  async up(): Promise<void> {
+    const at = (name: string) => join(this.directory, name);
+    const flags = [
+      ...['--data-root', at('root'), '--exec-root', at('exec'), '--pidfile', at('docker.pid'), '-H', this.#host],
+      ...['--iptables=false', '--ip6tables=false', '--bridge=none', '--storage-driver=overlay2'],
+      ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `/${this.#cgroup}`],
+      ...(this.#options.liveRestore === true ? ['--live-restore'] : []),
+    ];
+    const inOwnNetwork = 'ip link set lo up && exec dockerd "$@"';
+    this.#daemon = new Daemon(this.directory, {
+      argv: ['env', `PATH=${debianPath}`, 'unshare', '--net', 'sh', '-c', inOwnNetwork, 'dockerd', ...flags],
+      parentDeathSignal: 'KILL',
+      logFile: at('dockerd.log'),
+    });
+    await until(() => this.#answers(), { what: 'dockerd answers', timeoutMs: 60_000, everyMs: 50 });
+  }
+
+  /** SIGKILL: containers and their shims stay. */
+  async kill(): Promise<void> {
+    this.#daemon?.signal('SIGKILL');
+    assert(await this.#daemon?.exited(20_000), 'dockerd does not end');
+    rmSync(join(this.directory, 'docker.pid'), { force: true });
+  }
+
+  get log(): string {
+    return readFileSync(join(this.directory, 'dockerd.log'), 'utf8');
+  }
+
+  get #cgroup(): string {
+    return basename(this.directory);
+  }
+
+  async #answers(): Promise<boolean> {
+    assert(this.#daemon?.alive === true, `dockerd ended:\n${this.#daemon?.logTail}`);
+    return await this.docker('info').then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #takeDown(): Promise<void> {
+    if (this.#daemon?.alive === true) {
+      await this.docker('swarm', 'leave', '--force').catch(() => undefined);
+      const containers = await this.docker('ps', '-aq').catch(() => '');
+      if (containers !== '') await this.docker('rm', '-f', ...containers.split('\n')).catch(() => undefined);
+      this.#daemon.signal('SIGTERM');
+      if (!(await this.#daemon.exited(20_000))) this.#daemon.signal('SIGKILL');
+    }
+    await endAllOf(this.directory, this.#cgroup);
+    for (const path of mountsBelow(this.directory).reverse()) quietly('umount', ['-l', path]);
+    removeCgroups(this.#cgroup);
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+export function installBusybox(root: string): void {
+  for (const directory of ['bin', 'etc', 'tmp', 'data']) mkdirSync(join(root, directory), { recursive: true });
+  copyFileSync('/usr/bin/busybox', join(root, 'bin/busybox'));
+  for (const applet of [
+    'sh',
+    'cat',
+    'echo',
+    'ls',
+    'sleep',
+    'stat',
+    'id',
+    'sync',
+    'dd',
+    'touch',
+    'rm',
+    'mkdir',
+    'test',
+  ]) {
+    symlinkSync('busybox', join(root, 'bin', applet));
+  }
+}
+
+/** Whatever has the directory on its command line (shims, runc, containerd) or is in the cgroup (containers). */
+export async function endAllOf(directory: string, cgroup: string): Promise<void> {
+  const left = () =>
+    readdirSync('/proc').filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && belongs(name));
+  const belongs = (pid: string) =>
+    textOf(`/proc/${pid}/cmdline`).includes(`${directory}/`) || textOf(`/proc/${pid}/cgroup`).includes(`/${cgroup}`);
+  const endAll = () => {
+    const pids = left();
+    for (const pid of pids) signalPid(Number(pid), 'SIGKILL');
+    return pids.length === 0;
+  };
+  await until(endAll, { what: `no process of ${directory} is left`, timeoutMs: 20_000, everyMs: 50 });
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
+
+export function removeCgroups(name: string): void {
+  for (const controller of readdirSync('/sys/fs/cgroup')) removeTree(join('/sys/fs/cgroup', controller, name));
+}
+
+/** A cgroup's files go with it; only directories are removed, innermost first. */
+function removeTree(path: string): void {
+  if (!existsSync(path)) return;
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeTree(join(path, entry.name));
+  }
+  try {
+    rmdirSync(path);
+  } catch {
+    // A process that is just ending keeps it for a moment; an empty cgroup harms nobody.
+  }
+}
