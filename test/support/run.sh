@@ -55,7 +55,7 @@ missing_packages() {
     have docker-compose || echo docker-compose
     have podman || echo podman
     have runc || echo runc
-    [ -x /usr/bin/busybox ] || echo busybox-static
+    dpkg -s busybox-static >/dev/null 2>&1 || echo busybox-static
   fi
   if wants kernel || wants clients; then
     have mkfs.ext4 || echo e2fsprogs

@@ -5,7 +5,7 @@
  * controller is away, what is mounted here still answers.
  */
 import type { Agent } from '../../agent/agent.ts';
-import type { MountRecord } from '../../agent/mount-journal.ts';
+import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
 import { limits } from '../../config/limits.ts';
 import { errorCatalogue, Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
@@ -69,7 +69,8 @@ export class VolumeDriver {
 
   /** Answers the mount point: an empty directory of the volume's filesystem at its first mount. */
   async mount(name: string, reference: string): Promise<string> {
-    const here = this.#here(name);
+    // Also what nobody needs at the moment, and is there all the same.
+    const here = this.#shared().find((record) => record.volume === name);
     const manner = here === undefined ? mannerOf((await this.#existing(name)).labels) : mannerOfRecord(here);
     return (await this.#agent.mount({ volume: here?.volumeId ?? name, ...manner, reference })).path;
   }
@@ -166,7 +167,11 @@ export class VolumeDriver {
   }
 
   #mountedHere(): readonly MountRecord[] {
-    return this.#agent.mounts().filter((record) => record.state === 'mounted' && (record.references ?? []).length > 0);
+    return this.#shared().filter(isWanted);
+  }
+
+  #shared(): readonly MountRecord[] {
+    return this.#agent.mounts().filter(({ state, references }) => state === 'mounted' && references !== undefined);
   }
 }
 

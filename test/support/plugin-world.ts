@@ -1,0 +1,96 @@
+/**
+ * The Docker volume plugin over fakes, spoken to as each client does: by raw requests, because what the clients leave
+ * out of their headers is what matters.
+ */
+import net from 'node:net';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import type { Agent } from '../../src/agent/agent.ts';
+import { pluginServer } from '../../src/frontends/docker-volume/server.ts';
+import { VolumeDriver } from '../../src/frontends/docker-volume/volume-driver.ts';
+import { closeServer } from '../../src/http/listeners.ts';
+import { systemClock } from '../../src/system/clock.ts';
+import { AgentWorld } from './agent-world.ts';
+import { FakeVolumes } from './fake-volumes.ts';
+
+export type Client = 'dockerd' | 'podman' | 'dvdi' | 'strange';
+
+/** The headers of each, Content-Length apart. */
+const headers: Readonly<Record<Client, readonly string[]>> = {
+  dockerd: ['Host: ', 'User-Agent: Go-http-client/1.1', 'Accept: application/vnd.docker.plugins.v1.2+json'],
+  podman: ['Host: plugin', 'User-Agent: Go-http-client/1.1', 'Content-Type: application/vnd.docker.plugins.v1.1+json'],
+  dvdi: ['Host: localhost', 'Content-Type: application/json'],
+  strange: ['Content-Type: what?;;'],
+};
+
+export interface PluginAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface EndedCall {
+  readonly method: string;
+  readonly outcome: string;
+}
+
+export class PluginWorld {
+  readonly agents: AgentWorld;
+  readonly agent: Agent;
+  readonly volumes: FakeVolumes;
+  readonly ended: EndedCall[] = [];
+  readonly logged: object[] = [];
+  readonly socketPath: string;
+
+  private constructor(agents: AgentWorld, agent: Agent) {
+    this.agents = agents;
+    this.agent = agent;
+    this.volumes = new FakeVolumes(agents.controller);
+    this.socketPath = join(agents.directory, 'fc.sock');
+  }
+
+  static async start(t: ExecutionContext): Promise<PluginWorld> {
+    const agents = await AgentWorld.make(t);
+    const world = new PluginWorld(agents, await agents.start());
+    const { agent, volumes: controller } = world;
+    const server = pluginServer({
+      driver: new VolumeDriver({ agent, controller, scope: 'local' }),
+      clock: systemClock,
+      log: { warn: (fields) => world.logged.push(fields), debug: () => undefined },
+      metrics: { dockerCallEnded: (method, outcome) => world.ended.push({ method, outcome }) },
+    });
+    await new Promise<void>((resolve) => server.listen(world.socketPath, resolve));
+    t.teardown(() => closeServer(server));
+    return world;
+  }
+
+  /** The body as it goes over the wire; an object is sent with Go's newline behind it. */
+  async call(method: string, body: object | string = '', client: Client = 'dockerd'): Promise<PluginAnswer> {
+    const text = typeof body === 'string' ? body : `${JSON.stringify(body)}\n`;
+    const head = [`POST /${method} HTTP/1.1`, ...headers[client], `Content-Length: ${Buffer.byteLength(text)}`];
+    return answerOf(await this.exchange(`${[...head, 'Connection: close'].join('\r\n')}\r\n\r\n${text}`));
+  }
+
+  exchange(request: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const connection = net.connect(this.socketPath, () => connection.write(request));
+      let answer = '';
+      connection.on('data', (chunk) => {
+        answer += chunk.toString('utf8');
+      });
+      connection.on('end', () => resolve(answer));
+      connection.on('error', reject);
+    });
+  }
+
+  /** Whose need of the volume is on record. */
+  references(volume: string): readonly string[] {
+    return this.agent.mounts().find((record) => record.volume === volume)?.references ?? [];
+  }
+}
+
+function answerOf(text: string): PluginAnswer {
+  const [head = '', body = ''] = text.split('\r\n\r\n');
+  const contentType = /^content-type: (.*)$/im.exec(head)?.[1] ?? '';
+  return { status: Number(head.split(' ')[1]), contentType, body: JSON.parse(body) };
+}

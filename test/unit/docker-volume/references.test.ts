@@ -1,0 +1,176 @@
+/** Who needs a mount, over everything that engines, agents and controllers do to each other. */
+import test from 'ava';
+import { PluginWorld } from '../../support/plugin-world.ts';
+
+async function created(world: PluginWorld, Name: string, Opts: object | null = null): Promise<void> {
+  await world.call('VolumeDriver.Create', { Name, Opts });
+}
+
+const mountOf = (world: PluginWorld, Name: string, ID: string) => world.call('VolumeDriver.Mount', { Name, ID });
+const unmountOf = (world: PluginWorld, Name: string, ID: string) => world.call('VolumeDriver.Unmount', { Name, ID });
+
+test('two containers share one mount, and the last one ends it', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const first = await mountOf(world, 'data', 'one');
+  const second = await mountOf(world, 'data', 'two');
+  t.deepEqual(first.body, second.body);
+  t.is(world.agents.host.mounts.length, 1);
+  t.is((await unmountOf(world, 'data', 'one')).status, 200);
+  t.deepEqual(world.references('data'), ['two']);
+  t.is(world.agents.host.mounts.length, 1);
+  t.is((await unmountOf(world, 'data', 'two')).status, 200);
+  t.deepEqual([world.agents.host.mounts, world.agents.host.devices], [[], []]);
+  t.is(world.agents.controller.attachments.size, 0);
+});
+
+test('the same ID counts once, and an unknown one changes nothing', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  await mountOf(world, 'data', 'one');
+  t.deepEqual(world.references('data'), ['one']);
+  t.is((await unmountOf(world, 'data', 'stranger')).status, 200);
+  t.is((await unmountOf(world, 'nothing', 'one')).status, 200);
+  t.is(world.agents.host.mounts.length, 1);
+  await unmountOf(world, 'data', 'one');
+  t.is((await unmountOf(world, 'data', 'one')).status, 200);
+  t.deepEqual(world.agents.host.mounts, []);
+});
+
+test('owner and mode of the first mount are those that were stated at the creation', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data', { uid: '70', gid: '71', mode: '0700' });
+  await mountOf(world, 'data', 'one');
+  t.like(world.agent.mounts()[0], { uid: 70, gid: 71, mode: 0o700, readOnly: false });
+});
+
+test('references outlive the agent', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  await mountOf(world, 'data', 'two');
+  const agent = await world.agents.start();
+  t.deepEqual(agent.mounts()[0]?.references, ['one', 'two']);
+  await agent.reconcile();
+  t.is(world.agents.host.mounts.length, 1);
+  await agent.unmountReference('data', 'one');
+  await agent.unmountReference('data', 'two');
+  t.deepEqual(world.agents.host.mounts, []);
+});
+
+test('a mount that nobody needs any more, and that a crash left, is ended by the next reconcile', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  world.agents.controller.away = true;
+  t.is((await unmountOf(world, 'data', 'one')).status, 200);
+  t.is(world.agents.host.mounts.length, 1);
+  const agent = await world.agents.start();
+  world.agents.controller.away = false;
+  await agent.reconcile();
+  t.deepEqual([world.agents.host.mounts, world.agents.host.devices, agent.mounts()], [[], [], []]);
+  t.is(world.agents.controller.attachments.size, 0);
+});
+
+test('with the controller away containers stop and start again on what is mounted, and nothing new begins', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await created(world, 'other');
+  const { body } = await mountOf(world, 'data', 'one');
+  world.agents.controller.away = true;
+  t.deepEqual((await mountOf(world, 'data', 'two')).body, body);
+  t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: body.Mountpoint } });
+  t.like((await world.call('VolumeDriver.Path', { Name: 'data' })).body, { Mountpoint: body.Mountpoint });
+  t.like((await world.call('VolumeDriver.List', {})).body, { Volumes: [{ Name: 'data' }] });
+  t.is((await world.call('VolumeDriver.Create', { Name: 'data', Opts: null })).status, 200);
+  for (const answer of [
+    await mountOf(world, 'other', 'one'),
+    await world.call('VolumeDriver.Create', { Name: 'new', Opts: null }),
+    await world.call('VolumeDriver.Remove', { Name: 'data' }),
+  ]) {
+    t.is(answer.status, 500);
+    t.regex(String(answer.body.Err), /What is mounted on this host goes on; try again/);
+  }
+  await unmountOf(world, 'data', 'one');
+  await unmountOf(world, 'data', 'two');
+  t.deepEqual((await mountOf(world, 'data', 'three')).body, body);
+  world.agents.controller.away = false;
+  await unmountOf(world, 'data', 'three');
+  t.deepEqual(world.agents.host.mounts, []);
+});
+
+test('references that a killed engine left are given up when the volume is removed, and not before', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'leaked');
+  await world.agent.reconcile();
+  t.deepEqual(world.references('data'), ['leaked']);
+  t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 200);
+  t.deepEqual([world.agents.host.mounts, world.agents.controller.volumes.size], [[], 0]);
+});
+
+test('a volume that a process still has is not removed, and it is said who has it', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const { body } = await mountOf(world, 'data', 'one');
+  const holder = 'process 42 (sleep) of container 0123456789ab';
+  const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: '/data', foreignNamespace: true, holder };
+  world.agents.host.mounts.push(copy);
+  const answer = await world.call('VolumeDriver.Remove', { Name: 'data' });
+  t.is(answer.status, 500);
+  t.is(String(answer.body.Err), `Volume "data" is in use on this host: ${holder} has it at /data.`);
+  t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: body.Mountpoint } });
+  t.deepEqual(world.references('data'), ['one']);
+});
+
+test('what a person mounted is not taken away by an engine', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await world.agent.mount({ volume: 'data', path: '/mnt/mine' });
+  await mountOf(world, 'data', 'one');
+  await unmountOf(world, 'data', 'one');
+  t.deepEqual(
+    world.agents.host.mounts.map(({ path }) => path),
+    ['/mnt/mine'],
+  );
+  const answer = await world.call('VolumeDriver.Remove', { Name: 'data' });
+  t.regex(String(answer.body.Err), /it is mounted at \/mnt\/mine; unmount it there first/);
+});
+
+test('a volume that another host has is neither mounted nor removed, and it is said which and by what', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const request = { volume: 'data', host: 'node2', accessMode: 'single-writer' as const };
+  const { id } = await world.agents.controller.attachmentCreate(request);
+  t.is((await mountOf(world, 'data', 'one')).status, 500);
+  t.deepEqual(world.agent.mounts(), []);
+  const { body } = await world.call('VolumeDriver.Remove', { Name: 'data' });
+  t.is(body.Err, `Volume "data" is attached to host "node2". Attachment: ${id}.`);
+});
+
+test('a busy mount is told at the last unmount, and goes by itself once it can', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const { body } = await mountOf(world, 'data', 'one');
+  world.agents.host.busyPaths.add(String(body.Mountpoint));
+  const answer = await unmountOf(world, 'data', 'one');
+  t.is(answer.status, 500);
+  t.regex(String(answer.body.Err), /held by process 42/);
+  world.agents.host.busyPaths.clear();
+  await world.agent.reconcile();
+  t.deepEqual([world.agents.host.mounts, world.agent.mounts()], [[], []]);
+});
+
+test('200 mounts and unmounts on 20 volumes at once leave nothing', async (t) => {
+  const world = await PluginWorld.start(t);
+  const names = Array.from({ length: 20 }, (_, index) => `v${index}`);
+  for (const name of names) await created(world, name);
+  const one = async (name: string, reference: string) => {
+    t.is((await mountOf(world, name, reference)).status, 200);
+    t.is((await unmountOf(world, name, reference)).status, 200);
+  };
+  await Promise.all(Array.from({ length: 100 }, (_, call) => one(names[call % names.length] ?? '', `c${call}`)));
+  t.deepEqual([world.agents.host.mounts, world.agents.host.devices, world.agent.mounts()], [[], [], []]);
+  t.is(world.agents.controller.attachments.size, 0);
+});
