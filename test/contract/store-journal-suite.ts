@@ -166,6 +166,37 @@ function readTests(open: OpenWorld): void {
     );
   });
 
+  test('operations that have not ended are listed in their places, by state and type, page by page', async (t) => {
+    const world = await OperationWorld.open(t, open, { free: 1 });
+    const running = await world.accept([createOnDemand('slow'), create('quick'), createOnDemand('too')]);
+    await world.advance();
+    const accepted = await world.accept([permit('m'), permit('n')]);
+    const list = async (filter = {}, pageSize = 100) => {
+      const found: string[] = [];
+      for (let pageToken: string | null = null; ; ) {
+        const page = await world.journal.operationList(filter, { pageSize, pageToken });
+        found.push(...page.items.map(({ id, state }) => `${id} ${state}`));
+        pageToken = page.nextPageToken;
+        if (pageToken === null) return found;
+      }
+    };
+    const waiting = [`${accepted}-1 accepted`, `${accepted}-0 accepted`];
+    const all = [...waiting, `${running}-2 running`, `${running}-1 succeeded`, `${running}-0 running`];
+    for (const pageSize of [1, 2, 3, 5, 100]) t.deepEqual(await list({}, pageSize), all);
+    t.deepEqual(await list({ state: 'accepted' }, 1), waiting);
+    t.deepEqual(await list({ state: 'running', type: 'volume.create' }, 1), [all[2], all[4]]);
+    t.deepEqual(await list({ state: 'succeeded' }), [all[3]]);
+    t.deepEqual(await list({ type: 'flow-policy.create' }), waiting);
+    for (let more = 0; more < 3; more += 1) {
+      await world.acceptAll(
+        Array.from({ length: 50 }, (_, index) => world.newBatch([permit(`p${more * 50 + index}`)])),
+      );
+    }
+    t.deepEqual(await list({ state: 'running' }, 1), [all[2], all[4]]);
+    await world.settleDown();
+    t.is((await list({ state: 'succeeded' }, 7)).length, 155);
+  });
+
   test('an advance takes the oldest first, as many as it is allowed, and says that there are more', async (t) => {
     const world = await OperationWorld.open(t, open, { free: 5 });
     const ids = [];

@@ -1,11 +1,12 @@
-import { sql } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import { limits } from '../../config/limits.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
 import type { Backlog, OperationFilter, Page, PageRequest } from '../store.ts';
 import type { Database } from './database.ts';
+import type { SqlEngine } from './engine.ts';
 import { positionsPerBatch } from './group-write.ts';
 import { positionBefore } from './page.ts';
-import type { BatchTable, OperationTable } from './schema.ts';
+import type { BatchTable, OperationTable, Schema } from './schema.ts';
 
 /** What the journal tells of batches and operations. */
 export class JournalReader {
@@ -29,23 +30,22 @@ export class JournalReader {
     return (await this.batchGet(batch))?.operations[index] ?? null;
   }
 
+  /** Newest first, by position: operations that have ended have rows, the others are in their batches. */
   async operationList(filter: OperationFilter, page: PageRequest): Promise<Page<Operation>> {
-    return this.#database.read(async (db) => {
-      let query = db
-        .selectFrom('operations')
-        .selectAll()
-        .orderBy('position', 'desc')
-        .limit(page.pageSize + 1);
-      if (filter.state !== undefined) query = query.where('state', '=', filter.state);
-      if (filter.type !== undefined) query = query.where('type', '=', filter.type);
-      if (page.pageToken !== null) query = query.where('position', '<', positionBefore(page.pageToken));
-      const rows = await query.execute();
-      const last = rows.length > page.pageSize ? rows[page.pageSize - 1] : undefined;
-      return {
-        items: rows.slice(0, page.pageSize).map(operationOf),
-        nextPageToken: last === undefined ? null : String(last.position),
-      };
+    const before = page.pageToken === null ? Number.MAX_SAFE_INTEGER : positionBefore(page.pageToken);
+    const wanted = { filter, before, atMost: page.pageSize + 1 };
+    const found = await this.#database.read(async (db) => {
+      // In this order: what ends in between is found twice, not missed.
+      const open = await openOperations(db, this.#database.engine, wanted);
+      const ended = await endedOperations(db, wanted);
+      return new Map([...open, ...ended]);
     });
+    const positions = [...found.keys()].sort((a, b) => b - a);
+    const shown = positions.slice(0, page.pageSize);
+    return {
+      items: shown.flatMap((position) => found.get(position) ?? []),
+      nextPageToken: positions.length > page.pageSize ? String(shown.at(-1)) : null,
+    };
   }
 
   async backlog(): Promise<Backlog> {
@@ -76,20 +76,88 @@ export class JournalReader {
       const { rows } = await sql<BatchTable>`SELECT * FROM batches WHERE id IN ${engine.texts(ids)} ${ended}`.execute(
         db,
       );
-      const seqs = rows.map(({ seq }) => ({ seq }));
-      const operations = await sql<OperationTable>`
-        SELECT o.* FROM ${engine.rows(seqs, { seq: 'bigint' })} b JOIN operations o
-          ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
-        db,
-      );
+      const operations = await operationsOf(db, engine, rows);
       return rows.map((row) =>
         batchResource(
           row,
-          operations.rows.filter(({ batch }) => batch === row.id),
+          operations.filter(({ batch }) => batch === row.id),
         ),
       );
     });
   }
+}
+
+interface Wanted {
+  readonly filter: OperationFilter;
+  /** Only positions below it. */
+  readonly before: number;
+  readonly atMost: number;
+}
+
+type Positioned = readonly [position: number, operation: Operation];
+
+async function endedOperations(db: Kysely<Schema>, { filter, before, atMost }: Wanted): Promise<Positioned[]> {
+  let query = db.selectFrom('operations').selectAll().where('position', '<', before);
+  if (filter.state !== undefined) query = query.where('state', '=', filter.state);
+  if (filter.type !== undefined) query = query.where('type', '=', filter.type);
+  const rows = await query.orderBy('position', 'desc').limit(atMost).execute();
+  return rows.map((row) => [row.position, operationOf(row)]);
+}
+
+/** Batches whose operations are looked through at once; those of one type can be few among many. */
+const openBatchesAtOnce = 64;
+
+async function openOperations(db: Kysely<Schema>, engine: SqlEngine, wanted: Wanted): Promise<Positioned[]> {
+  const found: Positioned[] = [];
+  const { filter, before, atMost } = wanted;
+  if (filter.state === 'succeeded' || filter.state === 'failed') return found;
+  for (let seq = Math.ceil(before / positionsPerBatch); found.length < atMost; ) {
+    const { rows } = await sql<BatchTable>`
+      SELECT * FROM batches WHERE state <> 'ended' AND seq < ${seq} ORDER BY seq DESC LIMIT ${openBatchesAtOnce}`.execute(
+      db,
+    );
+    found.push(...(await openOperationsOf(db, engine, rows)).filter((one) => matches(one, wanted)));
+    const last = rows[openBatchesAtOnce - 1];
+    if (last === undefined) break;
+    seq = last.seq;
+  }
+  return found.slice(0, atMost);
+}
+
+/** Newest first. */
+async function openOperationsOf(
+  db: Kysely<Schema>,
+  engine: SqlEngine,
+  batches: readonly BatchTable[],
+): Promise<Positioned[]> {
+  const begun = batches.filter(({ state }) => state === 'running');
+  const ended = begun.length === 0 ? [] : await operationsOf(db, engine, begun);
+  const byBatch = Map.groupBy(ended, ({ batch }) => batch);
+  return batches.flatMap((batch) =>
+    batchResource(batch, byBatch.get(batch.id) ?? [])
+      .operations.map((operation, index): Positioned => [batch.seq * positionsPerBatch + index, operation])
+      .filter(([, { endedAt }]) => endedAt === null)
+      .reverse(),
+  );
+}
+
+function matches([position, { state, type }]: Positioned, { filter, before }: Wanted): boolean {
+  return position < before && (filter.state ?? state) === state && (filter.type ?? type) === type;
+}
+
+/** The operations of the batches that have ended. */
+async function operationsOf(
+  db: Kysely<Schema>,
+  engine: SqlEngine,
+  batches: readonly BatchTable[],
+): Promise<OperationTable[]> {
+  const seqs = batches.map(({ seq }) => ({ seq }));
+  const { rows } = await sql<OperationTable>`
+    SELECT o.* FROM ${engine.rows(seqs, { seq: 'bigint' })} b JOIN operations o
+      ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
+    db,
+  );
+  return rows;
 }
 
 export function operationOf(row: OperationTable): Operation {
