@@ -44,6 +44,18 @@ export interface Volume {
   readonly createdAt: number;
   readonly allocatedAt: number | null;
   readonly attachments: readonly VolumeAttachment[];
+  /** Null: its medium never had an owner before. */
+  readonly wipeProof: VolumeWipeProof | null;
+}
+
+/** How it was shown that nothing of the former owner is on the present medium. */
+export interface VolumeWipeProof {
+  /** That of the medium. */
+  readonly generation: number;
+  readonly method: string;
+  readonly verifiedBytes: number;
+  /** Null: it was proved by a version that did not note the time. */
+  readonly at: number | null;
 }
 
 export interface VolumeAttachment {

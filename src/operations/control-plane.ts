@@ -5,8 +5,7 @@ import type { AcceptAnswer, NewBatch, Store } from '../store/store.ts';
 export interface ControlPlane {
   readonly store: Store;
   readonly intake: Intake;
-  /** What is not ready, by part; empty when everything is. */
-  readiness(): Promise<readonly Unready[]>;
+  readiness(): Promise<Conditions>;
   /** Runs the named reconcilers now (all of them when none is named). */
   nudge(...reconcilers: readonly string[]): void;
   /** Has the worker look into the journal now: something that operations wait for has happened. */
@@ -15,7 +14,15 @@ export interface ControlPlane {
   adopt(storageNode: string): Promise<void>;
 }
 
-export interface Unready {
+/** What is not as it should be, by part. */
+export interface Conditions {
+  /** Requests cannot be served, or would not be carried out. */
+  readonly unready: readonly PartCondition[];
+  /** Requests are served, some of them refused or late. */
+  readonly degraded: readonly PartCondition[];
+}
+
+export interface PartCondition {
   readonly part: string;
   readonly reason: string;
 }

@@ -172,6 +172,7 @@ function provision(
     effect: 'issued',
     leaseUntil: now + effectLeaseMs,
     failureReason: null,
+    wipeProof: null,
     createdAt: now,
     allocatedAt: now,
     version: 0,

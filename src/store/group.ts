@@ -193,6 +193,8 @@ export interface VolumeRow {
   readonly effect: EffectState | null;
   readonly leaseUntil: number;
   readonly failureReason: string | null;
+  /** As it is stored: planning only hands it on. */
+  readonly wipeProof: string | null;
   readonly createdAt: number;
   readonly allocatedAt: number | null;
   readonly version: number;

@@ -1,6 +1,6 @@
 import type { Attachment } from '../domain/attachment.ts';
 import type { FlowPolicy } from '../domain/flow-policy.ts';
-import type { Volume } from '../domain/volume.ts';
+import type { Volume, VolumeWipeProof } from '../domain/volume.ts';
 import type { AttachmentRow, FlowPolicyRow, VolumeRow } from './group.ts';
 
 /** Rows as the product shows them: the only place where a row becomes a public resource. */
@@ -25,8 +25,19 @@ export function volumeView(row: VolumeRow, attachments: readonly AttachmentRow[]
     failureReason: row.failureReason,
     createdAt: row.createdAt,
     allocatedAt: row.allocatedAt,
+    wipeProof: wipeProofOf(row),
     attachments: attachments.map(({ id, host, state }) => ({ id, host, state })),
   };
+}
+
+/** As it is stored; proofs of former versions tell no time. */
+export type StoredWipeProof = Omit<VolumeWipeProof, 'at'> & { readonly at?: number };
+
+/** Of the present medium only. */
+function wipeProofOf({ wipeProof, mediaGeneration }: VolumeRow): VolumeWipeProof | null {
+  if (wipeProof === null) return null;
+  const { generation, method, verifiedBytes, at } = JSON.parse(wipeProof) as StoredWipeProof;
+  return generation === mediaGeneration ? { generation, method, verifiedBytes, at: at ?? null } : null;
 }
 
 export function attachmentView(row: AttachmentRow, volume: VolumeRow): Attachment {

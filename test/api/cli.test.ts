@@ -74,6 +74,9 @@ test('a volume is created twice as one, attached, detached and deleted', async (
   t.is((await cli.run('volume', 'delete', 'data')).code, 0);
   t.is((await cli.run('volume', 'get', 'data')).code, 3);
   t.is((await cli.run('volume', 'delete', 'data')).code, 3);
+  const isProved = async () =>
+    /Wipe proof: +medium \d+, simulated/.test((await cli.run('volume', 'get', String(volume.id))).out);
+  await until(isProved, { what: 'the proof of the wipe is shown' });
 });
 
 test('a volume is mounted, found and unmounted by its name', async (t) => {

@@ -1,8 +1,10 @@
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { problem } from '../../src/domain/errors.ts';
+import type { Conditions } from '../../src/operations/control-plane.ts';
 import { Api } from '../support/api.ts';
 import { openApi, withFaults } from '../support/control-plane-world.ts';
+import { until } from '../support/daemon.ts';
 
 const port = { wwpn: '0x20000002000000A0', fabric: 'local', state: 'online', synthesized: true };
 const host = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: [port] };
@@ -276,14 +278,33 @@ test('lists come in pages', async (t) => {
   t.is((await api.ask({ method: 'GET', url: '/v1/volumes?pageSize=1001' })).status, 400);
 });
 
+test('a pool that is blocked degrades the service, and takes it from nobody', async (t) => {
+  const { api, world } = await openApi(t);
+  const pool = { name: 'fast', backend: 'file', volumeSizeBytes: 16 * 1024 * 1024, minFree: 0, maxVolumes: 1 };
+  await world.store.poolCreate({ ...pool, filesystem: 'ext4' });
+  const ask = () => api.ask({ method: 'GET', url: '/readyz', token: null });
+  const isDegraded = async () => {
+    // The reconciler opens it again whenever it looks.
+    await world.store.poolBlock('fast', 'The disk is full.');
+    return JSON.stringify((await ask()).body).includes('The disk is full.');
+  };
+  await until(isDegraded, { what: 'the pool is told as blocked' });
+  await world.store.poolBlock('fast', 'The disk is full.');
+  t.is((await ask()).status, 200);
+});
+
 test('readiness says which parts are not ready, without a token', async (t) => {
   const { api, world } = await openApi(t);
   t.like(await api.ask({ method: 'GET', url: '/readyz', token: null }), { status: 200, body: { status: 'ready' } });
-  const away = { unready: [{ part: 'queue', reason: 'Redis does not answer.' }] };
-  const unready = await Api.over(withFaults(world.controlPlane, away), { tokens: api.tokens });
-  t.teardown(() => unready.close());
-  const answer = await unready.ask({ method: 'GET', url: '/readyz', token: null });
-  t.like(answer, { status: 503, body: { status: 'not-ready', unready: [{ part: 'queue' }] } });
+  const degraded = [{ part: 'queue', reason: 'Redis does not answer.' }];
+  const unready = [{ part: 'store', reason: 'The store does not answer.' }];
+  const ask = async (conditions: Conditions) => {
+    const away = await Api.over(withFaults(world.controlPlane, { conditions }), { tokens: api.tokens });
+    t.teardown(() => away.close());
+    return away.ask({ method: 'GET', url: '/readyz', token: null });
+  };
+  t.like(await ask({ unready, degraded }), { status: 503, body: { status: 'not-ready', unready, degraded } });
+  t.like(await ask({ unready: [], degraded }), { status: 200, body: { status: 'degraded', unready: [], degraded } });
   t.like(await api.ask({ method: 'GET', url: '/healthz', token: null }), { status: 200, body: { status: 'ok' } });
 });
 

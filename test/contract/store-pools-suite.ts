@@ -186,6 +186,9 @@ function wipeTests(open: OpenWorld): void {
     const after = await world.resources.volumeGet(id);
     t.like(after, { state: 'free', name: null, epoch: 7, formatted: true, mediaGeneration: effect.request.generation });
     t.deepEqual(after?.labels, {});
+    t.is(before.wipeProof, null);
+    t.like(after?.wipeProof, { generation: effect.request.generation, method: 'simulated', verifiedBytes: 1 });
+    t.true((after?.wipeProof?.at ?? 0) >= (before.allocatedAt ?? before.createdAt));
     t.not(after?.serial, before.serial);
     t.not(after?.wwid, before.wwid);
     t.deepEqual(await world.miscounts(), []);

@@ -11,7 +11,7 @@ import { type RunningControlPlane, startControlPlane } from '../../src/bin/compo
 import { registerStorageNode } from '../../src/bin/compose/storage-node.ts';
 import { openStore } from '../../src/bin/compose/store.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import type { ControlPlane, Intake, Unready } from '../../src/operations/control-plane.ts';
+import type { Conditions, ControlPlane, Intake } from '../../src/operations/control-plane.ts';
 import { InProcessQueue } from '../../src/queue/in-process/in-process-queue.ts';
 import { SimulatedStorageNode } from '../../src/storage-node/simulator/simulated-storage-node.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -35,7 +35,7 @@ export async function openApi(
 export interface Faults {
   readonly store?: Partial<Store>;
   readonly intake?: Partial<Intake>;
-  readonly unready?: readonly Unready[];
+  readonly conditions?: Conditions;
 }
 
 export function withFaults(controlPlane: ControlPlane, faults: Faults): ControlPlane {
@@ -54,7 +54,7 @@ export function withFaults(controlPlane: ControlPlane, faults: Faults): ControlP
       accept: faults.intake?.accept ?? ((batch) => intake.accept(batch)),
       waitEnded: faults.intake?.waitEnded ?? ((batch, timeoutMs) => intake.waitEnded(batch, timeoutMs)),
     },
-    readiness: async () => faults.unready ?? (await controlPlane.readiness()),
+    readiness: async () => faults.conditions ?? (await controlPlane.readiness()),
   };
 }
 

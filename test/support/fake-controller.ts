@@ -59,6 +59,7 @@ export class FakeController implements ControllerPort {
       failureReason: null,
       createdAt: 0,
       allocatedAt: 0,
+      wipeProof: null,
       attachments: [],
       ...fields,
     };

@@ -3,6 +3,7 @@ import type { Config } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Batch } from '../../domain/operation.ts';
+import type { Pool } from '../../domain/pool.ts';
 import { ExportReconcile } from '../../maintenance/export-reconcile.ts';
 import { hostLiveness, operationRecovery, retention } from '../../maintenance/housekeeping.ts';
 import { Maintenance, type Scheduled } from '../../maintenance/maintenance.ts';
@@ -12,12 +13,12 @@ import { SpaceWatch } from '../../maintenance/space-watch.ts';
 import { VolumeDestroy } from '../../maintenance/volume-destroy.ts';
 import { VolumeWipe } from '../../maintenance/volume-wipe.ts';
 import { BatchWaiters } from '../../operations/batch-waiters.ts';
-import type { ControlPlane, Unready } from '../../operations/control-plane.ts';
+import type { Conditions, ControlPlane, PartCondition } from '../../operations/control-plane.ts';
 import { JournalIntake } from '../../operations/intake.ts';
 import { OperationWorker } from '../../operations/worker.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
-import type { Store } from '../../store/store.ts';
+import type { Backlog, Store } from '../../store/store.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 
 export interface ControlPlaneParts {
@@ -172,17 +173,37 @@ function countOutcomes(metrics: Metrics, batches: readonly Batch[]): boolean {
   return returned;
 }
 
-async function readiness({ store, queue }: ControlPlaneParts, ownership: Ownership): Promise<Unready[]> {
-  const unready: Unready[] = [...ownership.foreign].map(([node, reason]) => ({ part: `storage-node ${node}`, reason }));
+async function readiness({ store, queue }: ControlPlaneParts, ownership: Ownership): Promise<Conditions> {
+  const unready: PartCondition[] = [...ownership.foreign].map(([node, reason]) => ({
+    part: `storage-node ${node}`,
+    reason,
+  }));
   const trouble = queue.trouble();
-  if (trouble !== null) unready.push({ part: 'queue', reason: trouble });
+  const degraded: PartCondition[] = trouble === null ? [] : [{ part: 'queue', reason: trouble }];
   try {
-    const { pools } = await store.counters();
-    for (const { name, status } of pools) {
-      if (status.blockedReason !== null) unready.push({ part: `pool ${name}`, reason: status.blockedReason });
-    }
+    const [{ pools }, { parkedBatches }] = await Promise.all([store.counters(), store.backlog()]);
+    degraded.push(...blockedPools(pools), ...parkedOperations(parkedBatches));
   } catch (error) {
     unready.push({ part: 'store', reason: error instanceof Error ? error.message : String(error) });
   }
-  return unready;
+  return { unready, degraded };
+}
+
+/** Attaches, detaches and deletes are carried out all the same. */
+function blockedPools(pools: readonly Pool[]): PartCondition[] {
+  return pools.flatMap(({ name, status: { blockedReason } }) =>
+    blockedReason === null ? [] : [{ part: `pool ${name}`, reason: blockedReason }],
+  );
+}
+
+function parkedOperations(parked: Backlog['parkedBatches']): PartCondition[] {
+  const [first] = parked;
+  if (first === undefined) return [];
+  const count = parked.length === limits.parkedBatchesTold ? `${parked.length} or more` : parked.length;
+  return [
+    {
+      part: 'operations',
+      reason: `A bug keeps ${count} of the batches from being carried on; ${first.id}: ${first.reason}.`,
+    },
+  ];
 }

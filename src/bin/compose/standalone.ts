@@ -102,7 +102,10 @@ async function open(
   let isAgentUp = false;
   const shown: ControlPlane = {
     ...controlPlane,
-    readiness: async () => [...(isAgentUp ? [] : [agentStarting]), ...(await controlPlane.readiness())],
+    readiness: async () => {
+      const { unready, degraded } = await controlPlane.readiness();
+      return { unready: [...(isAgentUp ? [] : [agentStarting]), ...unready], degraded };
+    },
   };
   const listening = await serve(config, shown, metrics, log, closers);
   const host = await parts.openHost(config);

@@ -35,6 +35,7 @@ const view: View<Volume> = {
       of: (volume) => volume.attachments.map((at) => `${at.host} ${at.state} ${at.id}`).join('; '),
     },
     { title: 'Generation', of: (volume) => `${volume.generation}, medium ${volume.mediaGeneration}` },
+    { title: 'Wipe proof', of: (volume) => wipeProofOf(volume) },
     { title: 'Epoch', of: (volume) => volume.epoch },
     { title: 'Failure', of: (volume) => volume.failureReason },
     { title: 'Allocated', of: (volume) => timeOf(volume.allocatedAt) },
@@ -113,6 +114,12 @@ function addClear(group: Command, context: CliContext): void {
     context.showOne(view, await context.controller.volumeClear(id));
   });
   withExamples(command, 'volume list --state failed', 'volume clear vol_01JD0000000000000000000000');
+}
+
+function wipeProofOf({ wipeProof }: Volume): string | null {
+  if (wipeProof == null) return null;
+  const { generation, method, verifiedBytes, at } = wipeProof;
+  return `medium ${generation}, ${method}, ${verifiedBytes} bytes read back, ${timeOf(at) ?? 'time unknown'}`;
 }
 
 function pairs(labels: Readonly<Record<string, string>>): string {

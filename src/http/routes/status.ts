@@ -33,16 +33,21 @@ export function registerMetrics(app: App, context: RouteContext): void {
 
 function registerReadiness(app: App, context: RouteContext): void {
   const response = {
-    200: answer(readinessSchema, 'Everything is ready.'),
-    503: answer(readinessSchema, 'Something is not ready.'),
+    200: answer(readinessSchema, 'Requests are served; `degraded` says where something is wrong all the same.'),
+    503: answer(readinessSchema, 'Requests cannot be served, or would not be carried out.'),
   };
   app.get(
     '/readyz',
     { schema: { tags, summary: 'Whether requests can be served', response } },
     async (_request, reply) => {
-      const unready = await context.controlPlane.readiness();
-      if (unready.length === 0) return reply.send({ status: 'ready', unready });
-      return reply.code(503).header('retry-after', limits.retryAfterSeconds).send({ status: 'not-ready', unready });
+      const conditions = await context.controlPlane.readiness();
+      const { unready, degraded } = conditions;
+      if (unready.length === 0)
+        return reply.send({ status: degraded.length === 0 ? 'ready' : 'degraded', ...conditions });
+      return reply
+        .code(503)
+        .header('retry-after', limits.retryAfterSeconds)
+        .send({ status: 'not-ready', ...conditions });
     },
   );
 }

@@ -73,6 +73,10 @@ export function object<T>(
   return { type: 'object', description, additionalProperties: false, required, properties: fields };
 }
 
+export function objectOrNull<T>(description: string, fields: Fields<T>): FieldSchema {
+  return { ...object<T>(description, fields), type: ['object', 'null'] };
+}
+
 /** A schema with a name of its own in the document; others point at it with `refer`. */
 export function named<T>(id: string, schema: FieldSchema): NamedSchema<T> {
   return Object.assign(Type.Unsafe<T>({ $id: id, ...schema }), { $id: id });

@@ -1,4 +1,4 @@
-import type { Unready } from '../../operations/control-plane.ts';
+import type { PartCondition } from '../../operations/control-plane.ts';
 import * as out from './output.ts';
 
 export interface Health {
@@ -11,11 +11,12 @@ export const healthSchema = out.named<Health>(
 );
 
 export interface Readiness {
-  readonly status: 'ready' | 'not-ready';
-  readonly unready: readonly Unready[];
+  readonly status: 'ready' | 'degraded' | 'not-ready';
+  readonly unready: readonly PartCondition[];
+  readonly degraded: readonly PartCondition[];
 }
 
-const unready = out.object<Unready>('A part that is not ready.', {
+const condition = out.object<PartCondition>('A part that is not as it should be.', {
   part: out.text('Name of the part.', 'store'),
   reason: out.text('What is wrong, for people.', 'The store does not answer.'),
 });
@@ -23,7 +24,8 @@ const unready = out.object<Unready>('A part that is not ready.', {
 export const readinessSchema = out.named<Readiness>(
   'Readiness',
   out.object<Readiness>('Whether requests can be served.', {
-    status: out.oneOf(['ready', 'not-ready'], 'Whether everything is ready.'),
-    unready: out.listOf(unready, 'The parts that are not ready; empty when everything is.'),
+    status: out.oneOf(['ready', 'degraded', 'not-ready'], '`degraded`: requests are served, some refused or late.'),
+    unready: out.listOf(condition, 'What keeps requests from being served or carried out; the status is then 503.'),
+    degraded: out.listOf(condition, 'What some requests are refused for, or late by; the status is 200 all the same.'),
   }),
 );

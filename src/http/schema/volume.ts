@@ -1,8 +1,24 @@
 import type { VolumeState } from '../../domain/volume.ts';
-import { filesystemTypes, type Volume, type VolumeAttachment, volumeTransitions } from '../../domain/volume.ts';
+import {
+  filesystemTypes,
+  type Volume,
+  type VolumeAttachment,
+  type VolumeWipeProof,
+  volumeTransitions,
+} from '../../domain/volume.ts';
 import * as out from './output.ts';
 
 export const volumeStates = Object.keys(volumeTransitions) as VolumeState[];
+
+const wipeProof = out.objectOrNull<VolumeWipeProof>(
+  'How it was shown that nothing of a former owner is left; null when the medium never had one.',
+  {
+    generation: out.integer('Generation of the medium that it is about.', 3),
+    method: out.text('How the bytes were taken away.', 'punch-hole'),
+    verifiedBytes: out.integer('Bytes that were read back, uncached.', 1048576),
+    at: out.instantOrNull('When the proof was committed'),
+  },
+);
 
 const attachment = out.object<VolumeAttachment>('One attachment of the volume.', {
   id: out.text('Id of the attachment.', 'att_01JD0000000000000000000000'),
@@ -33,6 +49,7 @@ export const volumeSchema = out.named<Volume>(
     createdAt: out.instant('When the volume was provisioned'),
     allocatedAt: out.instantOrNull('When its present owner got it'),
     attachments: out.listOf(attachment, 'Attachments that are not released.'),
+    wipeProof,
   }),
 );
 export const volumePageSchema = out.pageOf(volumeSchema);

@@ -10,7 +10,8 @@ import type { PoolEffect, VolumeSettle } from '../store.ts';
 import type { Change, Database } from './database.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply, type StateChange } from './pool-counts.ts';
-import { type VolumeRecord, volumeRow } from './rows.ts';
+import { volumeRow } from './rows.ts';
+import type { VolumeTable } from './schema.ts';
 import { type Failed, settledColumns, sortResults, volumesQuarantine } from './settle.ts';
 import { type TakeOptions, unreferenced, volumesDelay } from './wipe.ts';
 
@@ -29,7 +30,7 @@ export async function destroyTake(
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
-    const { rows } = await sql<VolumeRecord>`
+    const { rows } = await sql<VolumeTable>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
@@ -66,7 +67,7 @@ async function quarantine(tx: Change, list: readonly Failed[], from: VolumeState
   return kept.map(({ pool }) => ({ pool, from, to: 'failed' }));
 }
 
-function destroyEffect(record: VolumeRecord): PoolEffect<DestroyRequest> {
+function destroyEffect(record: VolumeTable): PoolEffect<DestroyRequest> {
   const { id: volumeId, storageNode, generation, backend } = volumeRow(record);
   return { storageNode, request: { volumeId, generation, backend } };
 }

@@ -16,8 +16,8 @@ import type { PoolEffect, VolumeSettle } from '../store.ts';
 import type { Change, Database } from './database.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
-import { poolRow, type VolumeRecord, volumeColumns, volumeRecord, volumeRow } from './rows.ts';
-import type { PoolTable, Schema } from './schema.ts';
+import { poolRow, volumeColumns, volumeRecord, volumeRow } from './rows.ts';
+import type { PoolTable, Schema, VolumeTable } from './schema.ts';
 import { type Done, type Failed, settledColumns, sortResults, type VolumeInPool, volumesQuarantine } from './settle.ts';
 
 const refilled = isRefilled(sql`state`);
@@ -55,7 +55,7 @@ export async function refillRecover(
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
-    const { rows } = await sql<VolumeRecord>`
+    const { rows } = await sql<VolumeTable>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.provisionLeaseMs)},
         version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
@@ -137,6 +137,7 @@ function newVolume(tx: Change, pool: PoolTable): VolumeRow {
     effect: null,
     leaseUntil: 0,
     failureReason: null,
+    wipeProof: null,
     createdAt: 0,
     allocatedAt: null,
     version: 1,

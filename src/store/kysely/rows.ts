@@ -38,7 +38,7 @@ import type {
  */
 type Columns<R> = Readonly<Record<keyof R & string, ColumnType>>;
 
-/** The proof of the last wipe is written by the wipe alone and read by nobody who plans. */
+/** What is written of a volume; the proof of its last wipe is written by the wipe alone. */
 export type VolumeRecord = Omit<VolumeTable, 'wipe_proof'>;
 
 export const volumeColumns: Columns<VolumeRecord> = {
@@ -70,7 +70,7 @@ export const volumeColumns: Columns<VolumeRecord> = {
   version: 'bigint',
 };
 
-export function volumeRow(record: VolumeRecord): VolumeRow {
+export function volumeRow(record: VolumeTable): VolumeRow {
   return {
     id: record.id,
     name: record.name,
@@ -95,6 +95,7 @@ export function volumeRow(record: VolumeRecord): VolumeRow {
     effect: record.effect as EffectState | null,
     leaseUntil: record.lease_until,
     failureReason: record.failure_reason,
+    wipeProof: record.wipe_proof,
     createdAt: record.created_at,
     allocatedAt: record.allocated_at,
     version: record.version,

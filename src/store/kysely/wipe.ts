@@ -13,6 +13,7 @@ import { newSerial, wwidOf } from '../../domain/ids.ts';
 import type { WipeRequest } from '../../storage-node/storage-node.ts';
 import type { VolumeRow } from '../group.ts';
 import type { PoolEffect, VolumeSettle } from '../store.ts';
+import type { StoredWipeProof } from '../views.ts';
 import type { Change, Database } from './database.ts';
 import type { ColumnType } from './engine.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
@@ -100,7 +101,10 @@ async function becomeFree(tx: Change, done: readonly Done[]): Promise<readonly V
     UPDATE volumes SET state = 'free', media_generation = j.generation, serial = j.serial, wwid = j.wwid,
       formatted = j.formatted, wipe_proof = j.proof, name = NULL, labels = '{}', qos_policy = NULL,
       failure_reason = NULL, allocated_at = NULL, lease_until = 0, version = version + 1
-    FROM ${tx.engine.rows(done.map(withNewIdentity), freedColumns)} AS j
+    FROM ${tx.engine.rows(
+      done.map((one) => withNewIdentity(one, tx.now)),
+      freedColumns,
+    )} AS j
     WHERE volumes.id = j.id AND volumes.generation = j.generation
       AND ${tx.engine.unindexed('state')} = 'wiping' AND pool IS NOT NULL
       AND ${unreferenced}
@@ -109,10 +113,11 @@ async function becomeFree(tx: Change, done: readonly Done[]): Promise<readonly V
   return rows;
 }
 
-function withNewIdentity({ id, generation, formatted, proof }: Done) {
+function withNewIdentity({ id, generation, formatted, proof }: Done, now: number) {
   assert(proof !== null && proof.generation === generation, 'wipe-without-proof');
+  const stored: StoredWipeProof = { ...proof, at: now };
   const serial = newSerial();
-  return { id, generation, formatted, serial, wwid: wwidOf(serial), proof: JSON.stringify(proof) };
+  return { id, generation, formatted, serial, wwid: wwidOf(serial), proof: JSON.stringify(stored) };
 }
 
 type Taken = Pick<
