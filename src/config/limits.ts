@@ -72,6 +72,7 @@ export const limits = {
   reconcileSoonMs: 250,
   reconcileLeaseMs: 120_000,
   postgresConnections: 8,
+  postgresPlanMs: 1_000,
   // resources
   nameLength: 128,
   labelCount: 32,

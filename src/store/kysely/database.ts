@@ -70,7 +70,7 @@ export class Database {
   }
 
   async #attempt<T>(db: Kysely<Schema>, work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
-    await sql.raw(this.engine.name === 'sqlite' ? 'BEGIN IMMEDIATE' : 'BEGIN').execute(db);
+    await sql.raw(this.engine.begin).execute(db);
     let answer: T;
     try {
       answer = await work(db);
@@ -153,9 +153,9 @@ function codeOf(error: unknown): string {
   return String(error.code);
 }
 
-/** Deadlock, serialisation failure: the database rolled back and asks for a repeat. */
+/** Deadlock, serialisation failure, a plan of before a migration: the database rolled back and asks for a repeat. */
 function isTransient(error: unknown): boolean {
-  return ['40001', '40P01'].includes(codeOf(error));
+  return ['40001', '40P01', '0A000'].includes(codeOf(error));
 }
 
 function isConnectionLoss(code: string, error: unknown): boolean {

@@ -10,6 +10,8 @@ export type ColumnType = 'text' | 'bigint';
 
 export interface SqlEngine {
   readonly name: Engine;
+  /** How a transaction begins. */
+  readonly begin: string;
   /** A table expression over a list of objects. */
   rows(list: readonly object[], columns: Readonly<Record<string, ColumnType>>): RawBuilder<unknown>;
   /** A subquery that yields the strings of a list, for `IN (...)`. */
@@ -17,25 +19,31 @@ export interface SqlEngine {
   /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
   jsonField(column: string, field: string): RawBuilder<string | null>;
   /**
-   * A join with the rows of a table whose `key` a subquery picks for each row before it (it yields a column `id`); ends
-   * in a condition that can be carried on with AND. PostgreSQL needs LATERAL, or it runs the subquery for every row of
-   * the table; SQLite has no LATERAL and looks the keys up.
+   * A join with the first rows of a table, in the order of `key`, that meet a condition on it (as `f`) and on each row
+   * before it; ends in a condition that can be carried on with AND. SQLite has no LATERAL: it finds the keys and looks
+   * them up, so `key` and what is carried on have to say which rows are meant.
    */
-  joinPicked(
-    table: string,
-    picked: { readonly as: string; readonly key: string; readonly ids: RawBuilder<unknown> },
-  ): RawBuilder<unknown>;
+  joinFirst(table: string, first: FirstRows): RawBuilder<unknown>;
   /**
-   * A column in a condition that is checked on rows found otherwise: SQLite would take a partial index on it for the
-   * better way, and walk all work for each item of a list.
+   * A column in a condition that is checked on rows found otherwise: both engines would take a partial index on it for
+   * the better way, and walk all work for each item of a list.
    */
   unindexed(column: string): RawBuilder<unknown>;
   /** The database's own time, ms since the epoch. */
   readonly now: RawBuilder<number>;
 }
 
+export interface FirstRows {
+  readonly as: string;
+  readonly key: string;
+  readonly descending?: boolean;
+  readonly where: RawBuilder<unknown>;
+  readonly limit: number;
+}
+
 export const sqliteEngine: SqlEngine = {
   name: 'sqlite',
+  begin: 'BEGIN IMMEDIATE',
   rows(list, columns) {
     const names = Object.keys(columns);
     const picks = names.map((name, index) => sql`${sql.ref(listColumn(index))} AS ${sql.id(name)}`);
@@ -43,22 +51,41 @@ export const sqliteEngine: SqlEngine = {
   },
   texts: (list) => sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.table(listTable(1))}(${SqliteList.ofTexts(list)}))`,
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
-  joinPicked: (table, { as, key, ids }) =>
-    sql`JOIN ${sql.table(table)} AS ${sql.table(as)} ON ${sql.ref(`${as}.${key}`)} IN (${ids})`,
+  joinFirst: (table, first) =>
+    sql`JOIN ${sql.table(table)} AS ${sql.table(first.as)}
+      ON ${sql.ref(`${first.as}.${first.key}`)} IN (SELECT ${sql.ref(`f.${first.key}`)} ${firstRows(table, first)})`,
   unindexed: (column) => sql`+${sql.ref(column)}`,
   now: sql<number>`CAST((julianday('now') - 2440587.5) * 86400000 AS integer)`,
 };
 
+/**
+ * Every statement of a transaction starts from a list and finds its rows by an index. Its plan is kept for a while, maybe
+ * made when the tables were small and nothing was known of them, so the ways that suit small tables are closed.
+ */
+const planning = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+} as const;
+
 export const postgresEngine: SqlEngine = {
   name: 'postgres',
+  begin: ['BEGIN', ...Object.entries(planning).map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; '),
   rows(list, columns) {
     const types = Object.entries(columns).map(([name, type]) => sql`${sql.id(name)} ${sql.raw(type)}`);
     return sql`(SELECT * FROM jsonb_to_recordset(${JSON.stringify(list, Object.keys(columns))}::text::jsonb) AS j(${sql.join(types)}))`;
   },
   texts: (list) => sql`(SELECT jsonb_array_elements_text(${JSON.stringify(list)}::text::jsonb))`,
   jsonField: (column, field) => sql`(CAST(${sql.ref(column)} AS jsonb) ->> CAST(${field} AS text))`,
-  joinPicked: (table, { as, key, ids }) => sql`CROSS JOIN LATERAL (${ids}) AS picked
-    JOIN ${sql.table(table)} AS ${sql.table(as)} ON ${sql.ref(`${as}.${key}`)} = picked.id`,
-  unindexed: (column) => sql.ref(column),
+  joinFirst: (table, first) =>
+    sql`JOIN LATERAL (SELECT f.* ${firstRows(table, first)}) AS ${sql.table(first.as)} ON TRUE`,
+  unindexed: (column) => sql`(${sql.ref(column)} || '')`,
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };
+
+function firstRows(table: string, { key, descending = false, where, limit }: FirstRows): RawBuilder<unknown> {
+  const order = sql`${sql.ref(`f.${key}`)} ${descending ? sql`DESC` : sql``}`;
+  return sql`FROM ${sql.table(table)} AS f WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
+}

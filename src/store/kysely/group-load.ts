@@ -149,8 +149,8 @@ export class GroupLoader {
       { pool: 'text' },
     );
     const most = Math.max(...wanted.values());
-    const ids = sql`SELECT f.id FROM volumes f WHERE f.pool = p.pool AND f.state = 'free' ORDER BY f.id LIMIT ${most}`;
-    const first = this.#engine.joinPicked('volumes', { as: 'v', key: 'id', ids });
+    const where = sql`f.pool = p.pool AND f.state = 'free'`;
+    const first = this.#engine.joinFirst('volumes', { as: 'v', key: 'id', where, limit: most });
     // Sorted here: the engine would sort whole rows.
     const { rows } = await sql<VolumeTable>`SELECT v.* FROM ${pools} p ${first}`.execute(this.#db);
     return rows.map(volumeRow).sort((a, b) => (a.id < b.id ? -1 : 1));
@@ -204,11 +204,8 @@ export class GroupLoader {
       needs.map(({ initiatorWwpn, targetWwpn }) => ({ initiator: initiatorWwpn, target: targetWwpn })),
       { initiator: 'text', target: 'text' },
     );
-    const ids = sql`
-      SELECT f.lun AS id FROM luns f
-      WHERE f.initiator_wwpn = p.initiator AND f.target_wwpn = p.target AND f.attachment IS NULL
-      ORDER BY f.lun LIMIT ${most}`;
-    const freed = this.#engine.joinPicked('luns', { as: 'l', key: 'lun', ids });
+    const where = sql`f.initiator_wwpn = p.initiator AND f.target_wwpn = p.target AND f.attachment IS NULL`;
+    const freed = this.#engine.joinFirst('luns', { as: 'l', key: 'lun', where, limit: most });
     const { rows } = await sql<{ initiator: string; target: string; lun: number; free: number }>`
       SELECT p.initiator, p.target, l.lun, 1 AS free FROM ${pairs} p ${freed}
         AND l.initiator_wwpn = p.initiator AND l.target_wwpn = p.target

@@ -48,16 +48,15 @@ async function deletedAndEmpty(db: Kysely<Schema>): Promise<boolean> {
 /** The newest go first. A volume that a batch holds is left to it. */
 async function retire(tx: Change, excess: readonly Excess[]): Promise<readonly VolumeInPool[]> {
   if (excess.length === 0) return [];
-  const most = sql.lit(Math.max(...excess.map(({ count }) => count)));
-  const ids = sql`SELECT g.id FROM volumes AS g WHERE g.pool = j.pool AND g.state = 'free' AND g.held_by IS NULL
-    ORDER BY g.id DESC LIMIT ${most}`;
-  const newest = tx.engine.joinPicked('volumes', { as: 'f', key: 'id', ids });
+  const limit = Math.max(...excess.map(({ count }) => count));
+  const where = sql`f.pool = j.pool AND f.state = 'free' AND f.held_by IS NULL`;
+  const newest = tx.engine.joinFirst('volumes', { as: 'v', key: 'id', descending: true, where, limit });
   const pools = tx.engine.rows(excess, { pool: 'text', count: 'bigint' });
   const { rows } = await sql<VolumeInPool>`
     UPDATE volumes SET state = 'retired', lease_until = 0, version = version + 1
     WHERE state = 'free' AND held_by IS NULL AND id IN (
       SELECT id FROM (
-        SELECT f.id, j.count, row_number() OVER (PARTITION BY f.pool ORDER BY f.id DESC) AS place
+        SELECT v.id, j.count, row_number() OVER (PARTITION BY v.pool ORDER BY v.id DESC) AS place
         FROM ${pools} AS j ${newest}
       ) AS placed WHERE place <= count)
     RETURNING id, pool`.execute(tx.db);

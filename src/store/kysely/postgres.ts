@@ -1,8 +1,9 @@
-import { CompiledQuery, Kysely, PostgresDialect, sql } from 'kysely';
+import { Kysely, sql } from 'kysely';
 import { Pool, types } from 'pg';
 import { Failure } from '../../domain/errors.ts';
 import { Database } from './database.ts';
 import { postgresEngine } from './engine.ts';
+import { pipelinedDialect } from './postgres-driver.ts';
 import type { Schema } from './schema.ts';
 
 /** PostgreSQL answers bigint and numeric as text; every number of ours fits a double exactly. */
@@ -16,21 +17,19 @@ export function openPostgres(
   url: string,
   options: { readonly connectionsMax: number; readonly fatal: (error: unknown) => void },
 ): Database {
-  const pool = new Pool({ connectionString: url, max: options.connectionsMax, connectionTimeoutMillis: 5_000 });
+  const pool = new Pool({
+    connectionString: url,
+    max: options.connectionsMax,
+    connectionTimeoutMillis: 5_000,
+    pipeline: true,
+    onConnect: (client) => client.query('SET client_min_messages = warning'),
+  });
   // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
   pool.on('error', () => undefined);
   // The same for one that breaks while it is lent: its statements fail, which is all there is to know.
   pool.on('connect', (client) => client.on('error', () => undefined));
   let database: Database | null = null;
-  const kysely = new Kysely<Schema>({
-    dialect: new PostgresDialect({
-      pool,
-      onCreateConnection: async (connection) => {
-        await connection.executeQuery(CompiledQuery.raw(`SET client_min_messages = warning`));
-      },
-    }),
-    log: () => database?.countStatement(),
-  });
+  const kysely = new Kysely<Schema>({ dialect: pipelinedDialect(pool), log: () => database?.countStatement() });
   database = new Database({ engine: postgresEngine, kysely, fatal: options.fatal });
   return database;
 }
