@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely';
+import { type Dialect, DummyDriver, Kysely, sql } from 'kysely';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { Event } from '../../domain/event.ts';
 import type { SqlEngine } from './engine.ts';
@@ -62,11 +62,20 @@ export class Database {
   async #transaction<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.kysely.connection().execute((db) => this.#attempt(db, work));
+        return await this.#connection((db) => this.#attempt(db, work));
       } catch (error) {
         if (attempt >= attemptsMax || !isTransient(error)) throw this.#translate(error);
       }
     }
+  }
+
+  /** Unlike Kysely's own, this one sends a statement the moment that it is executed, behind those sent before it. */
+  #connection<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    const executor = this.kysely.getExecutor();
+    return executor.provideConnection((connection) => {
+      const only = executor.withConnectionProvider({ provideConnection: (consumer) => consumer(connection) });
+      return work(new Kysely<Schema>({ ...onlyExecutes, executor: only }));
+    });
   }
 
   async #attempt<T>(db: Kysely<Schema>, work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
@@ -110,6 +119,7 @@ export class Change {
   /** The database's time at its beginning, ms since the epoch. */
   readonly now: number;
   readonly #events: Omit<Event, 'cursor' | 'at'>[] = [];
+  #told: Promise<unknown> | null = null;
 
   constructor(db: Kysely<Schema>, engine: SqlEngine, { value, now }: { value: number; now: number }) {
     this.db = db;
@@ -119,16 +129,39 @@ export class Change {
   }
 
   tell(event: Omit<Event, 'cursor' | 'at'>): void {
+    assert(this.#told === null, 'store-event-told-late');
     this.#events.push(event);
   }
 
-  async finish(): Promise<void> {
+  /** Writes the events; none can be told after it. It may go together with the last statements. */
+  finish(): Promise<unknown> {
+    this.#told ??= this.#writeEvents();
+    return this.#told;
+  }
+
+  #writeEvents(): Promise<unknown> {
     const items = JSON.stringify(this.#events.map((event) => [event.kind, event.id, event.name, event.state]));
-    await sql`INSERT INTO events (commit_number, at, items) VALUES (${this.commit}, ${this.engine.now}, ${items})`.execute(
+    return sql`INSERT INTO events (commit_number, at, items) VALUES (${this.commit}, ${this.engine.now}, ${items})`.execute(
       this.db,
     );
   }
 }
+
+/**
+ * Statements of one transaction that need not know each other's answers: they are sent in the order of the calls, and
+ * PostgreSQL runs them in that order. Waits for all of them, also when one fails: the rest of a piece of work that was
+ * still under way behind the ROLLBACK would be written outside of the transaction.
+ */
+export async function together<T extends readonly Promise<unknown>[]>(...work: T): Promise<Answers<T>>;
+export async function together(...work: readonly Promise<unknown>[]): Promise<unknown[]> {
+  try {
+    return await Promise.all(work);
+  } finally {
+    await Promise.allSettled(work);
+  }
+}
+
+type Answers<T extends readonly Promise<unknown>[]> = { -readonly [Index in keyof T]: Awaited<T[Index]> };
 
 /** Whatever is left of a transaction must not become part of the connection's next one. */
 async function rollback(db: Kysely<Schema>): Promise<void> {
@@ -137,6 +170,17 @@ async function rollback(db: Kysely<Schema>): Promise<void> {
     .execute(db)
     .catch(() => undefined);
 }
+
+function unused(): never {
+  throw new Error('a transaction has an executor and needs no dialect');
+}
+const dialect: Dialect = {
+  createAdapter: unused,
+  createDriver: unused,
+  createIntrospector: unused,
+  createQueryCompiler: unused,
+};
+const onlyExecutes = { config: { dialect }, dialect, driver: new DummyDriver() };
 
 const attemptsMax = 5;
 

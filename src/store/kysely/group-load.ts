@@ -17,6 +17,7 @@ import type {
   VolumeRow,
   Wait,
 } from '../group.ts';
+import { together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { attachmentRow, flowPolicyRow, hostRow, poolRow, storageNodeRow, volumeRow } from './rows.ts';
 import type {
@@ -45,32 +46,30 @@ export class GroupLoader {
 
   /** Everything that the references name, without what `complete` adds. */
   async picture(references: References): Promise<Picture> {
-    const volumes = await this.#volumes(references);
-    return {
-      pools: references.pools ? await this.#pools() : [],
-      volumes,
-      freeVolumes: [],
-      attachments: await this.attachmentsOf(volumes),
-      hosts: await this.#hosts([...references.hosts]),
-      storageNodes: references.storageNodes ? await this.#storageNodes() : [],
-      flowPolicies: await this.#flowPolicies([...references.flowPolicies], references.flowKeys, [
-        ...references.batches,
-      ]),
-      qosPolicies: await this.#qosPolicies([...references.qosPolicies]),
-      luns: [],
-      waits: await this.waits(),
-    };
+    const named = this.#volumes(references);
+    const [volumes, attachments, pools, hosts, storageNodes, flowPolicies, qosPolicies, waits] = await together(
+      named,
+      named.then((rows) => this.attachmentsOf(rows)),
+      references.pools ? this.#pools() : Promise.resolve([]),
+      this.#hosts([...references.hosts]),
+      references.storageNodes ? this.#storageNodes() : Promise.resolve([]),
+      this.#flowPolicies([...references.flowPolicies], references.flowKeys, [...references.batches]),
+      this.#qosPolicies([...references.qosPolicies]),
+      this.waits(),
+    );
+    const found = { volumes, attachments, pools, hosts, storageNodes, flowPolicies, qosPolicies, waits };
+    return { ...found, freeVolumes: [], luns: [] };
   }
 
   async complete(picture: Picture, needs: Needs): Promise<Picture> {
     const known = new Set(picture.flowPolicies.map(({ id }) => id));
-    const deciding = await this.#flowPolicies([], needs.flowKeys, []);
-    return {
-      ...picture,
-      freeVolumes: await this.#freeVolumes(needs.freeVolumes),
-      flowPolicies: [...picture.flowPolicies, ...deciding.filter(({ id }) => !known.has(id))],
-      luns: await this.#luns(needs.luns),
-    };
+    const [deciding, freeVolumes, luns] = await together(
+      this.#flowPolicies([], needs.flowKeys, []),
+      this.#freeVolumes(needs.freeVolumes),
+      this.#luns(needs.luns),
+    );
+    const flowPolicies = [...picture.flowPolicies, ...deciding.filter(({ id }) => !known.has(id))];
+    return { ...picture, freeVolumes, flowPolicies, luns };
   }
 
   /** The batch's operations that have marked a row, and the batch itself where it holds one. */
@@ -159,16 +158,18 @@ export class GroupLoader {
   async #hosts(names: readonly string[]): Promise<HostRow[]> {
     if (names.length === 0) return [];
     const list = this.#engine.texts(names);
-    const hosts = await sql<HostTable>`SELECT * FROM hosts WHERE name IN ${list}`.execute(this.#db);
-    const ports = await sql<PortTable>`SELECT * FROM ports WHERE kind = 'initiator' AND owner IN ${list}`.execute(
-      this.#db,
+    const [hosts, ports] = await together(
+      sql<HostTable>`SELECT * FROM hosts WHERE name IN ${list}`.execute(this.#db),
+      sql<PortTable>`SELECT * FROM ports WHERE kind = 'initiator' AND owner IN ${list}`.execute(this.#db),
     );
     return hosts.rows.map((host) => hostRow(host, ports.rows));
   }
 
   async #storageNodes(): Promise<StorageNodeRow[]> {
-    const nodes = await sql<StorageNodeTable>`SELECT * FROM storage_nodes ORDER BY name`.execute(this.#db);
-    const ports = await sql<PortTable>`SELECT * FROM ports WHERE kind = 'target'`.execute(this.#db);
+    const [nodes, ports] = await together(
+      sql<StorageNodeTable>`SELECT * FROM storage_nodes ORDER BY name`.execute(this.#db),
+      sql<PortTable>`SELECT * FROM ports WHERE kind = 'target'`.execute(this.#db),
+    );
     return nodes.rows.map((node) => storageNodeRow(node, ports.rows));
   }
 

@@ -10,7 +10,7 @@ import type {
   PoolCount,
   VolumeRow,
 } from '../group.ts';
-import type { Change } from './database.ts';
+import { type Change, together } from './database.ts';
 import type { ColumnType } from './engine.ts';
 import {
   attachmentColumns,
@@ -29,44 +29,43 @@ export const positionsPerBatch = 1_000;
  * back are written before those that take one. Every changed row must still have the version that was planned on.
  */
 export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {
-  await writeVolumes(tx, plan.volumes);
-  await writeAttachments(tx, plan.attachments);
-  await writeFlowPolicies(tx, plan.flowPolicies);
-  await writeLuns(tx, plan);
-  await writePools(tx, plan);
-  await writeOperations(tx, plan.outcomes);
-  await writeBatches(tx, plan.batches);
-  await writeWaits(tx, plan, hasWaits);
-  await wake(tx, plan.woken);
   for (const event of plan.events) tx.tell(event);
+  await together(
+    writeVolumes(tx, plan.volumes),
+    writeAttachments(tx, plan.attachments),
+    writeFlowPolicies(tx, plan.flowPolicies),
+    writeLuns(tx, plan),
+    writePools(tx, plan),
+    writeOperations(tx, plan.outcomes),
+    writeBatches(tx, plan.batches),
+    writeWaits(tx, plan, hasWaits),
+    wake(tx, plan.woken),
+    tx.finish(),
+  );
 }
 
 type Columns = Readonly<Record<string, ColumnType>>;
 
 async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]): Promise<void> {
   const kinds = split(changes, volumeRecord);
-  await remove(tx, 'volumes', kinds.removed);
-  await update(
-    tx,
-    'volumes',
-    volumeColumns,
-    kinds.changed.filter(({ record }) => record.name === null),
+  const unnamed = kinds.changed.filter(({ record }) => record.name === null);
+  const named = kinds.changed.filter(({ record }) => record.name !== null);
+  await together(
+    remove(tx, 'volumes', kinds.removed),
+    update(tx, 'volumes', volumeColumns, unnamed),
+    update(tx, 'volumes', volumeColumns, named),
+    insert(tx, 'volumes', volumeColumns, kinds.added),
   );
-  await update(
-    tx,
-    'volumes',
-    volumeColumns,
-    kinds.changed.filter(({ record }) => record.name !== null),
-  );
-  await insert(tx, 'volumes', volumeColumns, kinds.added);
 }
 
 async function writeAttachments(tx: Change, changes: readonly Changed<AttachmentRow>[]): Promise<void> {
   const kinds = split(changes, attachmentRecord);
   const stamp = { changed_at_commit: sql`${tx.commit}` };
-  await remove(tx, 'attachments', kinds.removed);
-  await update(tx, 'attachments', attachmentColumns, kinds.changed, { extra: stamp });
-  await insert(tx, 'attachments', attachmentColumns, kinds.added, stamp);
+  await together(
+    remove(tx, 'attachments', kinds.removed),
+    update(tx, 'attachments', attachmentColumns, kinds.changed, { extra: stamp }),
+    insert(tx, 'attachments', attachmentColumns, kinds.added, stamp),
+  );
 }
 
 /** A policy's version is its ETag, which people hold: that a batch decides about the policy does not change it. */
@@ -74,9 +73,11 @@ const policyMarks: ReadonlySet<string> = new Set(['held_by', 'pending_operation'
 
 async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
   const kinds = split(changes, flowPolicyRecord);
-  await remove(tx, 'flow_policies', kinds.removed);
-  await update(tx, 'flow_policies', flowPolicyColumns, kinds.changed, { unversioned: policyMarks });
-  await insert(tx, 'flow_policies', flowPolicyColumns, kinds.added);
+  await together(
+    remove(tx, 'flow_policies', kinds.removed),
+    update(tx, 'flow_policies', flowPolicyColumns, kinds.changed, { unversioned: policyMarks }),
+    insert(tx, 'flow_policies', flowPolicyColumns, kinds.added),
+  );
 }
 
 interface Versioned {
@@ -143,7 +144,7 @@ async function update<T extends Versioned>(
   options: UpdateOptions = {},
 ): Promise<void> {
   const bySet = Map.groupBy(changed, (one) => one.columns.join());
-  for (const rows of bySet.values()) await updateColumns(tx, table, columns, rows, options);
+  await together(...[...bySet.values()].map((rows) => updateColumns(tx, table, columns, rows, options)));
 }
 
 interface UpdateOptions {
@@ -304,27 +305,37 @@ async function wake(tx: Change, batches: readonly string[]): Promise<void> {
 }
 
 async function writeWaits(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {
-  if (plan.blocks.length > 0) {
-    const blocks = tx.engine.rows(
-      plan.blocks.map(({ blocker, batchSeq }) => ({ blocker, batch_seq: batchSeq })),
-      { blocker: 'text', batch_seq: 'bigint' },
-    );
-    const waits = tx.engine.rows(
-      plan.waits.map(({ key, operation, batchSeq }) => ({ operation, key, batch_seq: batchSeq })),
-      { operation: 'text', key: 'text', batch_seq: 'bigint' },
-    );
-    await sql`INSERT INTO blocks (blocker, batch_seq) SELECT blocker, batch_seq FROM ${blocks} c WHERE true ON CONFLICT DO NOTHING`.execute(
+  await together(addWaits(tx, plan), endWaits(tx, plan, hasWaits));
+}
+
+async function addWaits(tx: Change, plan: GroupPlan): Promise<void> {
+  if (plan.blocks.length === 0) return;
+  const blocks = tx.engine.rows(
+    plan.blocks.map(({ blocker, batchSeq }) => ({ blocker, batch_seq: batchSeq })),
+    { blocker: 'text', batch_seq: 'bigint' },
+  );
+  const waits = tx.engine.rows(
+    plan.waits.map(({ key, operation, batchSeq }) => ({ operation, key, batch_seq: batchSeq })),
+    { operation: 'text', key: 'text', batch_seq: 'bigint' },
+  );
+  await together(
+    sql`INSERT INTO blocks (blocker, batch_seq) SELECT blocker, batch_seq FROM ${blocks} c WHERE true ON CONFLICT DO NOTHING`.execute(
       tx.db,
-    );
-    await sql`INSERT INTO waits (operation, key, batch_seq) SELECT operation, key, batch_seq FROM ${waits} c WHERE true ON CONFLICT DO NOTHING`.execute(
+    ),
+    sql`INSERT INTO waits (operation, key, batch_seq) SELECT operation, key, batch_seq FROM ${waits} c WHERE true ON CONFLICT DO NOTHING`.execute(
       tx.db,
-    );
-  }
+    ),
+  );
+}
+
+async function endWaits(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {
   if (plan.unblocked.length === 0 || (!hasWaits && plan.blocks.length === 0)) return;
   const ended = tx.engine.texts(plan.unblocked);
-  await sql`UPDATE batches SET ready = 1 WHERE state <> 'ended' AND seq IN (SELECT batch_seq FROM blocks WHERE blocker IN ${ended})`.execute(
-    tx.db,
+  await together(
+    sql`UPDATE batches SET ready = 1 WHERE state <> 'ended' AND seq IN (SELECT batch_seq FROM blocks WHERE blocker IN ${ended})`.execute(
+      tx.db,
+    ),
+    sql`DELETE FROM blocks WHERE blocker IN ${ended}`.execute(tx.db),
+    sql`DELETE FROM waits WHERE operation IN ${ended}`.execute(tx.db),
   );
-  await sql`DELETE FROM blocks WHERE blocker IN ${ended}`.execute(tx.db);
-  await sql`DELETE FROM waits WHERE operation IN ${ended}`.execute(tx.db);
 }

@@ -1,6 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import { problem } from '../../domain/errors.ts';
 import type { AcceptAnswer, NewBatch } from '../store.ts';
+import { together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
 
@@ -15,9 +16,12 @@ export class JournalAppender {
   }
 
   async accept(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
-    const seq = await this.#nextSequence(db, batches.length);
-    const backlog = await this.#backlogOperations(db);
-    const known = await this.#knownKeys(db, batches);
+    // The first one takes the lock, so the others see what earlier holders of it have written.
+    const [seq, backlog, known] = await together(
+      this.#nextSequence(db, batches.length),
+      this.#backlogOperations(db),
+      this.#knownKeys(db, batches),
+    );
     const decided = decideAcceptance(batches, known, this.#backlogOperationsMax - backlog);
     await this.#append(db, decided.accepted, seq);
     return decided.answers;
@@ -51,8 +55,12 @@ export class JournalAppender {
 
   async #append(db: Kysely<Schema>, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
     if (batches.length === 0) return;
-    const engine = this.#engine;
-    const rows = batches.map((batch, index) => ({
+    await together(this.#insertBatches(db, batches, firstSeq), this.#insertKeys(db, batches));
+  }
+
+  async #insertBatches(db: Kysely<Schema>, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
+    const { rows, now } = this.#engine;
+    const records = batches.map((batch, index) => ({
       seq: firstSeq + index,
       id: batch.id,
       atomicity: batch.atomicity,
@@ -60,7 +68,7 @@ export class JournalAppender {
       operation_count: batch.operations.length,
       principal: batch.principal.id,
     }));
-    const list = engine.rows(rows, {
+    const list = rows(records, {
       seq: 'bigint',
       id: 'text',
       atomicity: 'text',
@@ -70,33 +78,23 @@ export class JournalAppender {
     });
     await sql`
       INSERT INTO batches (seq, id, state, atomicity, operations, operation_count, principal, ready, lease_until, accepted_at)
-      SELECT seq, id, 'accepted', atomicity, operations, operation_count, principal, 1, 0, ${engine.now} FROM ${list} c`.execute(
+      SELECT seq, id, 'accepted', atomicity, operations, operation_count, principal, 1, 0, ${now} FROM ${list} c`.execute(
       db,
     );
-    const keys = batches.flatMap(({ id, principal, idempotency }) =>
-      idempotency === null
-        ? []
-        : [
-            {
-              principal: principal.id,
-              route: idempotency.route,
-              key: idempotency.key,
-              body_hash: idempotency.bodyHash,
-              batch: id,
-            },
-          ],
-    );
-    if (keys.length === 0) return;
-    const keyList = engine.rows(keys, {
-      principal: 'text',
-      route: 'text',
-      key: 'text',
-      body_hash: 'text',
-      batch: 'text',
+  }
+
+  async #insertKeys(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<void> {
+    const keys = batches.flatMap(({ id, principal, idempotency }) => {
+      if (idempotency === null) return [];
+      const { route, key, bodyHash } = idempotency;
+      return [{ principal: principal.id, route, key, body_hash: bodyHash, batch: id }];
     });
+    if (keys.length === 0) return;
+    const { rows, now } = this.#engine;
+    const list = rows(keys, { principal: 'text', route: 'text', key: 'text', body_hash: 'text', batch: 'text' });
     await sql`
       INSERT INTO idempotency (principal, route, key, body_hash, batch, created_at)
-      SELECT principal, route, key, body_hash, batch, ${engine.now} FROM ${keyList} c`.execute(db);
+      SELECT principal, route, key, body_hash, batch, ${now} FROM ${list} c`.execute(db);
   }
 }
 

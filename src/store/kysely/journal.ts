@@ -24,7 +24,7 @@ import type {
   Page,
   PageRequest,
 } from '../store.ts';
-import type { Change, Database } from './database.ts';
+import { type Change, type Database, together } from './database.ts';
 import { GroupLoader } from './group-load.ts';
 import { asMistakes, blaming, GroupMistake, groupOrEach } from './group-mistake.ts';
 import { positionsPerBatch, writePlan } from './group-write.ts';
@@ -214,9 +214,10 @@ export class KyselyJournalStore implements JournalStore {
   ): Promise<GroupAnswer> {
     const { batches, earlier } = await this.#pending(tx, rows);
     const loader = new GroupLoader(tx.db, tx.engine);
-    const volumes = await loader.volumesById([...new Set(outcomes.map(({ effect }) => effect.request.volumeId))]);
-    const waits = await loader.waits();
-    const picture = { ...emptyPicture, volumes, attachments: await loader.attachmentsOf(volumes), waits };
+    const named = loader.volumesById([...new Set(outcomes.map(({ effect }) => effect.request.volumeId))]);
+    const attached = named.then((rows) => loader.attachmentsOf(rows));
+    const [volumes, attachments, waits] = await together(named, attached, loader.waits());
+    const picture = { ...emptyPicture, volumes, attachments, waits };
     const plan = this.#planner.settle(outcomes, batches, picture, this.#context(tx, options));
     await writePlan(tx, plan, waits.length > 0);
     const woken = plan.batches.some(({ ready }) => ready) || wakesOthers(plan, picture);

@@ -8,7 +8,7 @@ import {
   PostgresQueryCompiler,
   type QueryResult,
 } from 'kysely';
-import type { Pool, PoolClient } from 'pg';
+import { DatabaseError, type Pool, type PoolClient } from 'pg';
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { postgresEngine } from './engine.ts';
@@ -44,8 +44,6 @@ class PoolDriver implements Driver {
     const client = await this.#pool.connect();
     const known = this.#connections.get(client);
     if (known !== undefined) return known;
-    // A connection that breaks fails its statements; without a listener it would end the process too.
-    client.on('error', () => undefined);
     const connection = new PoolConnection(client, this.#names);
     this.#connections.set(client, connection);
     this.#clients.set(connection, client);
@@ -77,6 +75,8 @@ class PoolConnection implements DatabaseConnection {
   readonly #client: PoolClient;
   readonly #names: StatementNames;
   #inTransaction = false;
+  /** What failed first in this transaction: PostgreSQL refuses all that was sent behind it. */
+  #failure: unknown = null;
   #plannedAt = performance.now();
 
   constructor(client: PoolClient, names: StatementNames) {
@@ -96,12 +96,14 @@ class PoolConnection implements DatabaseConnection {
       return { rows: (answer.rows ?? []) as R[], numAffectedRows: BigInt(answer.rowCount ?? 0) };
     } catch (error) {
       if (isOutdatedPlan(error)) this.#names.renew();
-      throw error;
+      if (!isRefusedAfterFailure(error)) this.#failure = error;
+      throw this.#failure ?? error;
     }
   }
 
   #begin(): void {
     this.#inTransaction = true;
+    this.#failure = null;
     if (performance.now() - this.#plannedAt < limits.postgresPlanMs) return;
     this.#plannedAt = performance.now();
     // A connection that breaks here fails what is sent after it.
@@ -134,6 +136,10 @@ class StatementNames {
     this.#round += 1;
     this.#names.clear();
   }
+}
+
+function isRefusedAfterFailure(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === '25P02';
 }
 
 /** A newer replica has added columns to a table: statements have to be prepared anew, under other names. */
