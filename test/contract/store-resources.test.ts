@@ -7,6 +7,7 @@ import { storeHostsSuite } from './store-hosts-suite.ts';
 import { storeLoaderSuite } from './store-loader-suite.ts';
 import { storePoliciesSuite } from './store-policies-suite.ts';
 import { storePoolsSuite } from './store-pools-suite.ts';
+import { storeTransactionSuite } from './store-transaction-suite.ts';
 
 const open = sqliteWorld();
 
@@ -15,6 +16,7 @@ storeHostsSuite(open);
 storePoliciesSuite(open);
 storeEventsSuite(open);
 storeLoaderSuite(open);
+storeTransactionSuite(open);
 storeHistorySuite(open, 60);
 
 test('HAZARD 16: every connection to SQLite commits with a full sync, and no other setting can be had', async (t) => {

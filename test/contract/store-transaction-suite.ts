@@ -1,0 +1,42 @@
+/** Transactions whose statements are sent without waiting for each other. */
+import test from 'ava';
+import { type Kysely, sql } from 'kysely';
+import { together } from '../../src/store/kysely/database.ts';
+import type { Schema } from '../../src/store/kysely/schema.ts';
+import type { OpenWorld } from '../support/store-world.ts';
+
+function put(db: Kysely<Schema>, key: string, value: string): Promise<unknown> {
+  return sql`INSERT INTO meta (key, value) VALUES (${key}, ${value})`.execute(db);
+}
+
+function set(db: Kysely<Schema>, key: string, value: string): Promise<unknown> {
+  return sql`UPDATE meta SET value = ${value} WHERE key = ${key}`.execute(db);
+}
+
+async function found(db: Kysely<Schema>): Promise<unknown> {
+  const { rows } = await sql`SELECT key, value FROM meta WHERE key <> 'store-id' ORDER BY key`.execute(db);
+  return rows;
+}
+
+export function storeTransactionSuite(open: OpenWorld): void {
+  test('statements that are sent together are run in the order of the calls', async (t) => {
+    const { database } = await open(t);
+    const values = Array.from({ length: 50 }, (_, index) => String(index));
+    await database.plain((db) => together(put(db, 'a', 'first'), ...values.map((value) => set(db, 'a', value))));
+    t.deepEqual(await database.read(found), [{ key: 'a', value: '49' }]);
+  });
+
+  test('where one of several statements fails, nothing of the transaction is kept, nor of what goes on beside it', async (t) => {
+    const { database } = await open(t);
+    const goesOn = async (db: Kysely<Schema>) => {
+      for (const key of ['c', 'd', 'e', 'f']) await put(db, key, 'beside');
+    };
+    await t.throwsAsync(
+      database.plain((db) => together(put(db, 'a', 'one'), put(db, 'a', 'two'), put(db, 'b', 'three'), goesOn(db))),
+      { message: /unique/i },
+    );
+    t.deepEqual(await database.read(found), []);
+    await database.plain((db) => put(db, 'a', 'later'));
+    t.deepEqual(await database.read(found), [{ key: 'a', value: 'later' }]);
+  });
+}

@@ -1,0 +1,28 @@
+import test from 'ava';
+import { sql } from 'kysely';
+import { storeTransactionSuite } from '../contract/store-transaction-suite.ts';
+import { PostgresServer } from '../support/postgres.ts';
+import { postgresWorld } from '../support/store-world.ts';
+
+const server = await PostgresServer.start({ unsafeFast: true });
+test.after.always(() => server.close());
+const open = postgresWorld(() => server);
+
+storeTransactionSuite(open);
+
+test('HAZARD 16: a COMMIT that PostgreSQL answers with a rollback is not taken for a commit', async (t) => {
+  const { database } = await open(t);
+  const failed = database.plain(async (db) => {
+    await sql`SELECT 1 FROM no_such_table`.execute(db).catch(() => undefined);
+  });
+  await t.throwsAsync(failed, { message: /postgres-commit-of-failed-transaction/ });
+});
+
+test('statements that were prepared before a migration go on after it', async (t) => {
+  const { database } = await open(t);
+  const kept = () =>
+    database.plain(async (db) => (await sql`SELECT * FROM meta WHERE key = ${'store-id'}`.execute(db)).rows);
+  const [before] = await kept();
+  await sql`ALTER TABLE meta ADD COLUMN added bigint`.execute(database.kysely);
+  t.deepEqual(await kept(), [{ ...(before as object), added: null }]);
+});
