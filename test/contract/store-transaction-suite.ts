@@ -1,4 +1,5 @@
 /** Transactions whose statements are sent without waiting for each other. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
 import { type Kysely, sql } from 'kysely';
 import { together } from '../../src/store/kysely/database.ts';
@@ -28,13 +29,18 @@ export function storeTransactionSuite(open: OpenWorld): void {
 
   test('where one of several statements fails, nothing of the transaction is kept, nor of what goes on beside it', async (t) => {
     const { database } = await open(t);
+    let beside: Promise<unknown> = Promise.resolve();
     const goesOn = async (db: Kysely<Schema>) => {
-      for (const key of ['c', 'd', 'e', 'f']) await put(db, key, 'beside');
+      await put(db, 'c', 'before the failure');
+      for (let turn = 0; turn < 100; turn += 1) await nextTurn();
+      await put(db, 'd', 'after the failure');
     };
-    await t.throwsAsync(
-      database.plain((db) => together(put(db, 'a', 'one'), put(db, 'a', 'two'), put(db, 'b', 'three'), goesOn(db))),
-      { message: /unique/i },
-    );
+    const failed = database.plain((db) => {
+      beside = goesOn(db);
+      return together(beside, put(db, 'a', 'one'), put(db, 'a', 'two'), put(db, 'b', 'three'));
+    });
+    await t.throwsAsync(failed, { message: /unique/i });
+    await Promise.allSettled([beside]);
     t.deepEqual(await database.read(found), []);
     await database.plain((db) => put(db, 'a', 'later'));
     t.deepEqual(await database.read(found), [{ key: 'a', value: 'later' }]);
