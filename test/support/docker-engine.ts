@@ -121,7 +121,10 @@ export class DockerEngine {
   async kill(): Promise<void> {
     this.#daemon?.signal('SIGKILL');
     assert(await this.#daemon?.exited(20_000), 'dockerd does not end');
-    rmSync(join(this.directory, 'docker.pid'), { force: true });
+    // Its containerd dies with it. Where nobody reaps orphans, the pids would count as running for ever.
+    for (const file of ['docker.pid', 'exec/containerd/containerd.pid']) {
+      rmSync(join(this.directory, file), { force: true });
+    }
   }
 
   get log(): string {
@@ -156,7 +159,7 @@ export class DockerEngine {
 }
 
 export function installBusybox(root: string): void {
-  for (const directory of ['bin', 'etc', 'tmp', 'data']) mkdirSync(join(root, directory), { recursive: true });
+  for (const directory of ['bin', 'etc', 'tmp']) mkdirSync(join(root, directory), { recursive: true });
   copyFileSync('/usr/bin/busybox', join(root, 'bin/busybox'));
   for (const applet of [
     'sh',

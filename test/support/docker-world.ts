@@ -1,6 +1,8 @@
 /** A machine with the product and a real dockerd that uses it, by a plugin name of the test's own. */
 import { rmSync } from 'node:fs';
+import http from 'node:http';
 import { basename } from 'node:path';
+import { json } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
 import { until } from './daemon.ts';
 import { DockerEngine, type EngineOptions } from './docker-engine.ts';
@@ -9,23 +11,33 @@ import { StandaloneMachine } from './standalone-machine.ts';
 
 let plugins = 0;
 
+interface Left {
+  readonly records: number;
+  readonly mounts: number;
+  readonly devices: number;
+  readonly attachments: number;
+}
+
 export class DockerWorld {
   readonly machine: StandaloneMachine;
   readonly engine: DockerEngine;
   /** What `--driver` says. */
   readonly plugin: string;
 
-  private constructor(machine: StandaloneMachine, engine: DockerEngine, plugin: string) {
+  readonly socketPath: string;
+
+  private constructor(machine: StandaloneMachine, engine: DockerEngine, { plugin, socketPath }: OwnPlugin) {
     this.machine = machine;
     this.engine = engine;
     this.plugin = plugin;
+    this.socketPath = socketPath;
   }
 
   static async start(t: ExecutionContext, options: EngineOptions = {}): Promise<DockerWorld> {
-    const { plugin, socketPath } = ownPlugin(t);
-    const machine = await StandaloneMachine.start(t, { DOCKER_SOCKET: socketPath });
+    const own = ownPlugin(t);
+    const machine = await StandaloneMachine.start(t, { DOCKER_SOCKET: own.socketPath });
     const engine = await DockerEngine.start(t, options);
-    return new DockerWorld(machine, engine, plugin);
+    return new DockerWorld(machine, engine, own);
   }
 
   /** `docker volume create` with the plugin. */
@@ -34,32 +46,56 @@ export class DockerWorld {
     return await this.engine.docker('volume', 'create', '-d', this.plugin, ...stated, name);
   }
 
-  /** Numbers of what is there for mounts. */
-  async left(): Promise<object> {
-    const { items: attachments } = await this.machine.controller.attachmentPage();
-    return {
-      records: (await this.machine.mounts()).length,
-      mounts: mountsBelow(this.machine.directory).length,
-      devices: loopsBelow(this.machine.directory).length,
-      attachments: attachments.length,
-    };
+  left(): Promise<Left> {
+    return leftOn(this.machine);
   }
 
-  /** Waits until nothing is mounted or attached any more; fails with what is left. */
   async comesToRest(t: ExecutionContext): Promise<void> {
-    const nothing = { records: 0, mounts: 0, devices: 0, attachments: 0 };
-    let left = await this.left();
-    const isEmpty = async () => {
-      left = await this.left();
-      return JSON.stringify(left) === JSON.stringify(nothing);
-    };
-    await until(isEmpty, { what: 'nothing is left', timeoutMs: 60_000, everyMs: 100 }).catch(() => {});
-    t.deepEqual(left, nothing, this.machine.logTail);
+    await untilNothingIsLeft(t, this.machine);
   }
 }
 
+/** Numbers of what is there for mounts. */
+async function leftOn(machine: StandaloneMachine): Promise<Left> {
+  const { items: attachments } = await machine.controller.attachmentPage();
+  return {
+    records: (await machine.mounts()).length,
+    mounts: mountsBelow(machine.directory).length,
+    devices: loopsBelow(machine.directory).length,
+    attachments: attachments.length,
+  };
+}
+
+/** Waits until nothing is mounted or attached any more; fails with what is left. */
+export async function untilNothingIsLeft(t: ExecutionContext, machine: StandaloneMachine): Promise<void> {
+  const nothing: Left = { records: 0, mounts: 0, devices: 0, attachments: 0 };
+  let left = await leftOn(machine);
+  const isEmpty = async () => {
+    left = await leftOn(machine);
+    return JSON.stringify(left) === JSON.stringify(nothing);
+  };
+  await until(isEmpty, { what: 'nothing is left', timeoutMs: 60_000, everyMs: 100 }).catch(() => {});
+  t.deepEqual(left, nothing, machine.logTail);
+}
+
+export interface OwnPlugin {
+  readonly plugin: string;
+  readonly socketPath: string;
+}
+
+/** A call as an engine would make it; throws only where nobody answers. */
+export function callPlugin(socketPath: string, method: string, body: object): Promise<{ readonly Err: string }> {
+  return new Promise((resolve, reject) => {
+    const request = http.request({ socketPath, method: 'POST', path: `/${method}` }, (response) => {
+      json(response).then((answer) => resolve(answer as { readonly Err: string }), reject);
+    });
+    request.on('error', reject);
+    request.end(JSON.stringify(body));
+  });
+}
+
 /** A name for a plugin that no other test has; its socket goes with the test. */
-export function ownPlugin(t: ExecutionContext): { readonly plugin: string; readonly socketPath: string } {
+export function ownPlugin(t: ExecutionContext): OwnPlugin {
   plugins += 1;
   const plugin = `fct-${process.pid}-${plugins}`;
   const socketPath = `/run/docker/plugins/${basename(plugin)}.sock`;
