@@ -37,6 +37,7 @@ export const limits = {
   eventsRemembered: 2_048,
   eventPollMs: 100,
   eventHeartbeatMs: 15_000,
+  eventSilenceMs: 50_000,
   // queue
   queueWakeTimeoutMs: 1_000,
   queueProbeEveryMs: 1_000,

@@ -238,7 +238,7 @@ function isRemoved(call: Call, failure: Failure): boolean {
   return call.method === 'DELETE' && failure.code.endsWith('-not-found');
 }
 
-function unavailable(error: unknown): Failure {
+export function unavailable(error: unknown): Failure {
   if (error instanceof Failure) return error;
   const reason = error instanceof Error ? error.message || error.name : String(error);
   return new Failure('controller-unavailable', `The controller does not answer: ${reason}.`, { cause: error });
@@ -249,7 +249,7 @@ function tooLate(call: Call): Failure {
 }
 
 /** Full jitter under a doubling bound, so that many clients do not come back together. */
-function backoffMs(tries: number, retryAfterMs: number | null): number {
+export function backoffMs(tries: number, retryAfterMs: number | null): number {
   const bound = Math.min(limits.clientBackoffMaxMs, limits.clientBackoffMs * 2 ** (tries - 1));
   const jittered = bound / 2 + (Math.random() * bound) / 2;
   return retryAfterMs === null

@@ -20,8 +20,16 @@ import type { Token } from '../domain/principal.ts';
 import type { QosPolicy } from '../domain/qos-policy.ts';
 import type { Volume } from '../domain/volume.ts';
 import type { FlowDecision, Page } from '../store/store.ts';
-import { eventsOf } from './client-events.ts';
-import { type Answer, ClientTransport, failureOf, type Query, type TransportOptions } from './client-transport.ts';
+import { type EventStream, eventsFollowed, eventsOf } from './client-events.ts';
+import {
+  type Answer,
+  type Call,
+  ClientTransport,
+  failureOf,
+  type Query,
+  type TransportOptions,
+  unavailable,
+} from './client-transport.ts';
 import type { FlowPolicyChangeBody } from './schema/flow-policy.ts';
 import type { InventoryAnswer, StorageNodeBody, Target } from './schema/host.ts';
 import type { BatchView, OperationView } from './schema/operation.ts';
@@ -315,10 +323,30 @@ export class ControllerClient {
 
   /** Changes of state after the cursor (absent: from now on), until the signal or the connection ends it. */
   async *events(after: string | null, signal: AbortSignal): AsyncGenerator<Event> {
-    const call = { method: 'GET', path: '/v1/events', query: { after }, repeatable: true } as const;
+    yield* eventsOf(await this.#stream({ query: { after } }, signal));
+  }
+  /** The same, resumed where it ended whenever the connection ends: until the signal. `onLost`: with the reason. */
+  eventsFollowed(
+    after: string | null,
+    { signal, onLost }: { readonly signal: AbortSignal; readonly onLost: (reason: string) => void },
+  ): AsyncGenerator<Event> {
+    const open = this.#resumable(signal);
+    return eventsFollowed(open, { after, signal, onLost });
+  }
+
+  #resumable(signal: AbortSignal): EventStream {
+    const stream = (from: Pick<Call, 'query' | 'headers'>) => this.#stream(from, signal);
+    return async function* ({ cursor, resumed }, onCursor) {
+      const from = resumed && cursor !== null ? { headers: { 'last-event-id': cursor } } : { query: { after: cursor } };
+      yield* eventsOf(await stream(from), onCursor);
+    };
+  }
+
+  async #stream(from: Pick<Call, 'query' | 'headers'>, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    const call = { method: 'GET', path: '/v1/events', repeatable: true, ...from } as const;
     const response = await this.#transport.open(call, signal);
     if (response.statusCode !== 200) throw await refusedStream(response);
-    yield* eventsOf(response);
+    return bytesOf(response);
   }
 
   async #get<T>(path: string): Promise<T | null> {
@@ -406,6 +434,16 @@ export class ControllerClient {
 async function refusedStream(response: IncomingMessage): Promise<Failure> {
   const body = await json(response).catch(() => null);
   return failureOf(response.statusCode ?? 0, body);
+}
+
+async function* bytesOf(response: IncomingMessage): AsyncGenerator<Buffer> {
+  // A connection that only one side believes in: the controller sends heartbeats.
+  response.setTimeout(limits.eventSilenceMs, () => response.destroy(new Error('it has been silent for too long')));
+  try {
+    yield* response;
+  } catch (error) {
+    throw unavailable(error);
+  }
 }
 
 function stillRunning(operation: OperationView): Failure {

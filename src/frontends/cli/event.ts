@@ -8,16 +8,15 @@ import { withExamples } from './resource.ts';
 export function addEventCommand(program: Command, context: CliContext): void {
   const command = program
     .command('events')
-    .description('show changes of state as they happen, until interrupted')
+    .description('show changes of state as they happen, over lost connections, until interrupted')
     .option('--after <cursor>', 'after this event; start: from the oldest kept; else from now on');
   command.action(async () => {
     const after: string | null = command.opts().after ?? null;
     const signal = context.world.interrupted();
-    try {
-      for await (const event of context.controller.events(after, signal)) context.world.out.write(line(context, event));
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    }
+    const onLost = (reason: string) =>
+      context.warn(`the connection to the controller was lost and is resumed: ${reason}`);
+    const events = context.controller.eventsFollowed(after, { signal, onLost });
+    for await (const event of events) context.world.out.write(line(context, event));
   });
   withExamples(command, 'events', 'events --json | jq -r .id', 'events --after start', 'events --after 1041.0');
 }

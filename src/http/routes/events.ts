@@ -71,7 +71,8 @@ async function* eventLines(
   start: string | null,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
-  yield ': connected\n\n';
+  // Where to resume, should the connection end before the first event.
+  yield start === null ? ': connected\n\n' : `: connected\nid: ${start}\n\n`;
   let cursor = start;
   while (!signal.aborted && !context.events.closed) {
     const events = await nextEvents(context, cursor, signal);
