@@ -137,6 +137,7 @@ export const limits = {
   simulatorVolumesHeld: 200_000,
   // durable logs
   recordLogRecordsPerLine: 1_000,
+  recordLogAheadBytes: 64 * 1024,
   recordLogSlackRecords: 4_096,
   // agent
   agentBodyBytes: 64 * 1024,

@@ -2,14 +2,17 @@
  * An append-only file of JSON records that rebuilds a state: what `append` resolved for survives any crash.
  *
  * A line is `<crc32> <JSON array of records>\n` and is one append: all records of the calls that waited together, made
- * durable by one fdatasync. A crash can only damage the last line; it is cut off at open, since nobody was told of it.
- * A damaged line anywhere else means that the medium lies, and opening fails rather than forget what was promised.
+ * durable by one write (O_DSYNC). A crash can only damage the last line; it is cut off at open, since nobody was told of
+ * it. A damaged line anywhere else means that the medium lies, and opening fails rather than forget what was promised.
  *
- * Relies on one writer per file (the lock of the data directory). After a failed fsync the kernel may have dropped the
+ * Behind the last line the file is zeroes, written ahead by the piece: a line that replaces some of them changes neither
+ * the file's size nor its blocks, so that it need not wait for the filesystem's own journal.
+ *
+ * Relies on one writer per file (the lock of the data directory). After a failed flush the kernel may have dropped the
  * dirty pages and would report success the next time, so the log refuses everything from then on.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { open, readFile, rm } from 'node:fs/promises';
+import { constants, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { limits } from '../config/limits.ts';
@@ -33,6 +36,9 @@ export class RecordLog<T> {
   readonly #state: RecordState<T>;
   readonly #commits: GroupCommit<T>;
   #file: FileHandle;
+  /** Where the next line goes. */
+  #endBytes: number;
+  /** The file's size: from the end to here it is zeroes. */
   #sizeBytes: number;
   #records: number;
   #broken: unknown = null;
@@ -41,6 +47,7 @@ export class RecordLog<T> {
     this.#path = path;
     this.#state = state;
     this.#file = opened.file;
+    this.#endBytes = opened.endBytes;
     this.#sizeBytes = opened.sizeBytes;
     this.#records = opened.records;
     this.#commits = new GroupCommit((records) => this.#commit(records));
@@ -50,8 +57,10 @@ export class RecordLog<T> {
   static async open<T>(path: string, state: RecordState<T>): Promise<RecordLog<T>> {
     await rm(temporaryName(path), { force: true });
     const content = await readOrEmpty(path);
-    const { goodBytes, records } = replay(path, content, state);
-    const log = new RecordLog(path, state, await openAt(path, goodBytes, records));
+    const written = content.subarray(0, endOfWritten(content));
+    const { goodBytes, records } = replay(path, written, state);
+    const sizeBytes = goodBytes === written.length ? content.length : goodBytes;
+    const log = new RecordLog(path, state, await openAt(path, { endBytes: goodBytes, sizeBytes, records }));
     try {
       if (log.#isWasteful()) await log.#rewrite();
     } catch (error) {
@@ -61,7 +70,7 @@ export class RecordLog<T> {
     return log;
   }
 
-  /** Resolves once the records are durable and applied. Concurrent calls share one fdatasync. */
+  /** Resolves once the records are durable and applied. Concurrent calls share one write. */
   append(records: readonly T[]): Promise<void> {
     if (records.length === 0) return Promise.resolve();
     return this.#commits.add(records);
@@ -69,6 +78,8 @@ export class RecordLog<T> {
 
   async close(): Promise<void> {
     await this.#commits.settled();
+    // The zeroes have no meaning; where they stay, the next open reads over them.
+    if (this.#broken === null) await this.#file.truncate(this.#endBytes).catch(() => undefined);
     this.#broken ??= new Error('closed');
     await this.#file.close();
   }
@@ -77,37 +88,35 @@ export class RecordLog<T> {
     if (this.#broken !== null) throw this.#refusal();
     const line = encodeLine(records);
     await this.#write(line);
-    await this.#sync();
-    this.#sizeBytes += line.length;
+    this.#endBytes += line.length;
     this.#records += records.length;
     for (const record of records) this.#state.apply(record);
     if (this.#isWasteful()) await this.#rewrite();
   }
 
   async #write(line: Buffer): Promise<void> {
+    const isFull = this.#endBytes + line.length > this.#sizeBytes;
+    const content = isFull ? padded(line) : line;
     try {
-      await writeFully(this.#file, line, this.#sizeBytes);
+      await writeFully(this.#file, content, this.#endBytes);
     } catch (error) {
+      if (!spaceCodes.includes(errorCode(error))) {
+        this.#broken = error;
+        throw this.#refusal();
+      }
       await this.#cutBack(error);
       throw new Failure('device-error', `${this.#path} could not be written`, { cause: error });
     }
+    if (isFull) this.#sizeBytes = this.#endBytes + content.length;
   }
 
   /** A short write (no space) is taken back, so that the next append does not follow damage. */
   async #cutBack(cause: unknown): Promise<void> {
     try {
-      await this.#file.truncate(this.#sizeBytes);
+      await this.#file.truncate(this.#endBytes);
+      this.#sizeBytes = this.#endBytes;
     } catch {
       this.#broken = cause;
-    }
-  }
-
-  async #sync(): Promise<void> {
-    try {
-      await this.#file.datasync();
-    } catch (error) {
-      this.#broken = error;
-      throw this.#refusal();
     }
   }
 
@@ -129,9 +138,10 @@ export class RecordLog<T> {
 
   async #switchToRewritten(): Promise<void> {
     const outdated = this.#file;
-    this.#file = await open(this.#path, 'r+');
+    this.#file = await open(this.#path, durably);
     await outdated.close();
     this.#sizeBytes = (await this.#file.stat()).size;
+    this.#endBytes = this.#sizeBytes;
     this.#records = this.#state.size;
   }
 
@@ -142,10 +152,31 @@ export class RecordLog<T> {
   }
 }
 
-interface Opened {
-  readonly file: FileHandle;
+interface Extent {
+  readonly endBytes: number;
   readonly sizeBytes: number;
   readonly records: number;
+}
+
+interface Opened extends Extent {
+  readonly file: FileHandle;
+}
+
+const durably = constants.O_RDWR | constants.O_DSYNC;
+const spaceCodes: readonly (string | undefined)[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
+
+/** No line has a zero byte. */
+function endOfWritten(content: Buffer): number {
+  let end = content.length;
+  while (end > 0 && content[end - 1] === 0) end -= 1;
+  return end;
+}
+
+/** The line, and zeroes for those that come after it. */
+function padded(line: Buffer): Buffer {
+  const content = Buffer.alloc(line.length + limits.recordLogAheadBytes);
+  line.copy(content);
+  return content;
 }
 
 async function readOrEmpty(path: string): Promise<Buffer> {
@@ -157,27 +188,18 @@ async function readOrEmpty(path: string): Promise<Buffer> {
   }
 }
 
-/** Opens for writing with everything after the last good line gone, durably. */
-async function openAt(path: string, goodBytes: number, records: number): Promise<Opened> {
-  const file = await openOrCreate(path);
+/** Opens for writing with a torn last line gone, durably. */
+async function openAt(path: string, extent: Extent): Promise<Opened> {
+  const file = await open(path, durably | constants.O_CREAT, 0o600);
   try {
-    await file.truncate(goodBytes);
+    await file.truncate(extent.sizeBytes);
     await file.sync();
     await fsyncDirectory(dirname(path));
   } catch (error) {
     await file.close();
     throw error;
   }
-  return { file, sizeBytes: goodBytes, records };
-}
-
-async function openOrCreate(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r+');
-  } catch (error) {
-    if (!isAbsent(error)) throw error;
-    return await open(path, 'wx+', 0o600);
-  }
+  return { file, ...extent };
 }
 
 const newline = 0x0a;

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { limits } from '../../src/config/limits.ts';
@@ -97,6 +97,43 @@ test('a last line whose bytes never reached the disk is cut', async (t) => {
   await truncate(path, before + 4096);
   await withLog(path, async (log) => t.is(log.get('kept'), 1));
   t.is((await readFile(path)).length, before);
+});
+
+test('what a crash wrote of a line into the zeroes behind the last one is cut, whichever part it was', async (t) => {
+  const path = await newPath(t);
+  await withLog(path, (log) => log.raise([{ key: 'kept', value: 1 }]));
+  const kept = await readFile(path);
+  await withLog(path, (log) => log.raise([{ key: 'torn', value: 2 }]));
+  const line = (await readFile(path)).subarray(kept.length);
+  for (let from = 0; from < line.length; from += 1) {
+    for (const until of [from + 1, line.length - 1, line.length]) {
+      if (until <= from || (from === 0 && until === line.length)) continue;
+      const torn = Buffer.alloc(line.length);
+      line.copy(torn, from, from, until);
+      await writeFile(path, Buffer.concat([kept, torn, Buffer.alloc(4096)]));
+      await withLog(path, async (log) => {
+        t.is(log.get('kept'), 1);
+        t.is(log.get('torn'), undefined);
+        await log.raise([{ key: 'next', value: 3 }]);
+      });
+      await withLog(path, async (log) => t.is(log.get('next'), 3));
+    }
+  }
+});
+
+test('a process that was killed leaves zeroes behind the last line, and the next one goes on in their place', async (t) => {
+  const path = await newPath(t);
+  const killed = await HighWaterLog.open(path);
+  await killed.raise([{ key: 'a', value: 1 }]);
+  await writeFile(`${path}.copy`, await readFile(path));
+  await killed.close();
+  await rename(`${path}.copy`, path);
+  const size = (await readFile(path)).length;
+  const log = await HighWaterLog.open(path);
+  await log.raise([{ key: 'b', value: 2 }]);
+  t.is((await readFile(path)).length, size);
+  t.deepEqual([log.get('a'), log.get('b')], [1, 2]);
+  await log.close();
 });
 
 test('damage before the last line is an error, not an empty log', async (t) => {
