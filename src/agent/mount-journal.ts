@@ -3,7 +3,7 @@
  *
  * A record is durable before the kernel is touched for it, so that whatever a crash leaves behind has a name. It never
  * decides alone: after a restart a mount is made anew only once the controller has confirmed its attachment and epoch.
- * Relies on `RecordLog` (one fdatasync for all concurrent calls, torn tail cut) and on one agent per file.
+ * Relies on `RecordLog` (one durable write for all concurrent calls, torn tail cut) and on one agent per file.
  */
 import { assert } from '../domain/errors.ts';
 import { assertTransition, type Transitions } from '../domain/state-machine.ts';

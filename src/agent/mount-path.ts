@@ -34,7 +34,7 @@ function trimmed(path: string): string {
  */
 export async function resolvedPath(path: string, isKnown: (path: string) => boolean): Promise<string> {
   const place = join(await behindLinks(dirname(path)), basename(path));
-  return isKnown(place) ? place : await behindLinks(place);
+  return isKnown(place) ? place : ((await realPathOrNull(place)) ?? place);
 }
 
 async function behindLinks(path: string): Promise<string> {

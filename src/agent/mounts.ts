@@ -64,11 +64,13 @@ export class Mounts {
   /** The same request again repairs and answers the mount that is there. */
   async mount(request: MountRequest): Promise<MountAnswer> {
     if (!isId(request.volume)) parseName(request.volume, 'volume');
-    const { volume, volumeId } = await this.#identify(request.volume);
+    const [{ volume, volumeId }, stated] = await Promise.all([
+      this.#identify(request.volume),
+      request.path === undefined ? null : this.#resolve(request.path),
+    ]);
     // No name has the form of an id: where an engine finds it is never where a person has it.
     const ownName = request.reference === undefined ? volume : volumeId;
-    const stated = parseMountPath(request.path ?? join(this.#context.volumesDirectory, ownName));
-    const path = await resolvedPath(stated, (known) => this.#context.journal.atPath(known) !== undefined);
+    const path = stated ?? (await this.#resolve(join(this.#context.volumesDirectory, ownName)));
     const wish = this.#newRecord(request, { volume, volumeId, path });
     return await this.#options.gate.run(volumeId, () => this.#mountAlone(wish));
   }
@@ -93,6 +95,10 @@ export class Mounts {
   /** Ends mounts whose users are gone without a word. */
   endUnused(volume: string): Promise<void> {
     return this.#shared.endUnused(volume);
+  }
+
+  async #resolve(path: string): Promise<string> {
+    return await resolvedPath(parseMountPath(path), (known) => this.#context.journal.atPath(known) !== undefined);
   }
 
   /** Names are bound to ids once. A volume that is mounted here keeps its name, so it need not be asked for. */

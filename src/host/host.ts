@@ -7,7 +7,8 @@ import type { FilesystemType } from '../domain/volume.ts';
  * lock, and throws a `Failure` with one of the codes named at it. Calls that can block in the kernel run on threads of
  * their own and end with `deadline-exceeded` when they do not return; the outcome is then unknown.
  *
- * The host refuses to act for a (volume, epoch) lower than the highest that it has seen (`stale-epoch`), durably.
+ * The host refuses to act for a (volume, epoch) lower than the highest that it has seen (`stale-epoch`), durably: before
+ * it changes bytes, and before it answers.
  */
 export interface Host {
   readonly capabilities: HostCapabilities;

@@ -1,7 +1,7 @@
 /**
  * The highest integer seen for each key, durably: what refuses effects and mounts that come too late.
  *
- * `get` answers only what is durable. Relies on `RecordLog` (one fdatasync for all concurrent calls) and on one process
+ * `get` answers only what is durable. Relies on `RecordLog` (one durable write for all concurrent calls) and on one process
  * per file. If a raise were answered before it is durable, a crash would let an older effect in.
  */
 import { assert } from '../domain/errors.ts';

@@ -6,23 +6,23 @@ import { scratchDirectory } from '../support/local-storage-node.ts';
 test('hazard 1: a destroyed volume’s generation is remembered over a restart', async (t) => {
   const path = join(await scratchDirectory(t), 'fence.log');
   const before = await Fence.open(path, new Set());
-  t.is(await before.admit('a', 5), null);
+  await before.raise('a', 5);
   await before.noteDestroyed('a');
   await before.close();
   const after = await Fence.open(path, new Set());
-  t.like(await after.admit('a', 4), { code: 'stale-generation' });
-  t.is(await after.admit('a', 5), null);
+  t.like(after.refusalOf('a', 4), { code: 'stale-generation' });
+  t.is(after.refusalOf('a', 5), null);
   await after.close();
 });
 
 test('only the oldest destroyed volumes are forgotten, and never one that lives', async (t) => {
   const path = join(await scratchDirectory(t), 'fence.log');
   const fence = await Fence.open(path, new Set(), 2);
-  for (const volumeId of ['living', 'a', 'b', 'c']) await fence.admit(volumeId, 5);
+  for (const volumeId of ['living', 'a', 'b', 'c']) await fence.raise(volumeId, 5);
   for (const volumeId of ['a', 'b', 'c']) await fence.noteDestroyed(volumeId);
-  t.is(await fence.admit('a', 1), null);
+  t.is(fence.refusalOf('a', 1), null);
   for (const volumeId of ['living', 'b', 'c']) {
-    t.like(await fence.admit(volumeId, 1), { code: 'stale-generation' });
+    t.like(fence.refusalOf(volumeId, 1), { code: 'stale-generation' });
   }
   await fence.close();
 });

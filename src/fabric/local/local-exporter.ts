@@ -2,7 +2,7 @@
  * Shows media to initiators of this very machine: a path is a symbolic link
  * `<dataDirectory>/exports/<targetWwpn>/<initiatorWwpn>/<lun>` -> absolute path of the medium.
  *
- * The log of exports is the durable truth (one fdatasync for all exports of a moment); the links follow it and are made
+ * The log of exports is the durable truth (one durable write for all exports of a moment); the links follow it and are made
  * to agree with it at open, so they need no fsync of their own. An export is logged before its links are made, an
  * unexport after they are removed: a link without a record can only be one that a power cut brought back.
  *

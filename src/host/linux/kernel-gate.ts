@@ -16,6 +16,9 @@ export interface KernelCallOptions<T> {
 /** A function of `kernel-calls.ts`, on a blocking thread. */
 export type KernelCall = <T>(name: string, request: unknown, options?: KernelCallOptions<T>) => Promise<T>;
 
+/** Keeps the locks until this has ended too, while the caller goes on; what becomes of it is not told. */
+export type Afterwards = (work: Promise<void>) => void;
+
 export interface KernelGateOptions {
   readonly pool: BlockingPool;
   readonly callDeadlineMs: number;
@@ -40,11 +43,15 @@ export class KernelGate {
   }
 
   /** `deadline-exceeded` when an earlier holder does not let go; what the kernel refused otherwise is `device-error`. */
-  async underLocks<T>(keys: readonly string[], work: (call: KernelCall) => Promise<T>): Promise<T> {
+  async underLocks<T>(
+    keys: readonly string[],
+    work: (call: KernelCall, afterwards: Afterwards) => Promise<T>,
+  ): Promise<T> {
     const release = await this.#acquire(keys);
     const late: Promise<void>[] = [];
     try {
-      return await translated(() => work((name, request, options) => this.#call(late, name, request, options)));
+      const call: KernelCall = (name, request, options) => this.#call(late, name, request, options);
+      return await translated(() => work(call, (afterwards) => void late.push(afterwards)));
     } finally {
       if (late.length === 0) release();
       else void Promise.allSettled(late).then(release);

@@ -123,20 +123,28 @@ export class LinuxHost implements Host {
     return readIdentity(this.#settings.root);
   }
 
+  /** The fence is raised beside it: a crash between the two leaves a device that was never answered. */
   attach(target: DeviceTarget): Promise<Device> {
-    return this.#locked(target, async (call) => {
-      const known = this.#memory.of(target);
-      const request: AttachRequest = {
-        ...this.#medium(target),
-        sizeBytes: target.sizeBytes,
-        readOnly: isReadOnly(target),
-        expected: known.numbers,
-      };
-      const learn = (made: AttachAnswer) => this.#gate.discard(this.#memory.attached(target, made));
-      const answer = await call<AttachAnswer>('attachDevice', request, { onLate: learn });
-      await learn(answer);
-      return { path: devicePath(answer.number) };
+    return this.#gate.underLocks([volumeKey(target.volumeId)], async (call) => {
+      this.#refuseStale(target);
+      const ends = [this.#attachAlone(target, call), this.#raiseFence(target)] as const;
+      await Promise.allSettled(ends);
+      return (await Promise.all(ends))[0];
     });
+  }
+
+  async #attachAlone(target: DeviceTarget, call: KernelCall): Promise<Device> {
+    const known = this.#memory.of(target);
+    const request: AttachRequest = {
+      ...this.#medium(target),
+      sizeBytes: target.sizeBytes,
+      readOnly: isReadOnly(target),
+      expected: known.numbers,
+    };
+    const learn = (made: AttachAnswer) => this.#gate.discard(this.#memory.attached(target, made));
+    const answer = await call<AttachAnswer>('attachDevice', request, { onLate: learn });
+    await learn(answer);
+    return { path: devicePath(answer.number) };
   }
 
   prove(device: Device, target: DeviceTarget): Promise<DeviceProof> {
@@ -168,7 +176,7 @@ export class LinuxHost implements Host {
   mount(device: Device, target: DeviceTarget, options: MountOptions): Promise<void> {
     const path = checkedPath(options.path);
     const keys = [volumeKey(target.volumeId), pathKey(path)];
-    return this.#gate.underLocks(keys, async (call) => {
+    return this.#gate.underLocks(keys, async (call, afterwards) => {
       await this.#passFence(target);
       const { filesystem, readOnly, ...owner } = options;
       const request: MountRequest = {
@@ -179,7 +187,7 @@ export class LinuxHost implements Host {
       };
       await call('mountVolume', request);
       this.#memory.shown(target, path);
-      await this.#gate.discard(this.#memory.takeHeld(target));
+      afterwards(this.#gate.discard(this.#memory.takeHeld(target)));
     });
   }
 
@@ -242,12 +250,19 @@ export class LinuxHost implements Host {
     return new Set(quiet.filter((_, index) => held[index] === true).map(({ number }) => number));
   }
 
-  async #passFence({ volumeId, epoch }: DeviceTarget): Promise<void> {
+  async #passFence(target: DeviceTarget): Promise<void> {
+    this.#refuseStale(target);
+    await this.#raiseFence(target);
+  }
+
+  #refuseStale({ volumeId, epoch }: DeviceTarget): void {
     const highest = this.#fence.get(volumeId) ?? 0;
-    if (epoch < highest) {
-      throw new Failure('stale-epoch', `Epoch ${epoch} of ${volumeId} is over; this host has seen ${highest}.`);
-    }
-    if (epoch > highest) await this.#fence.raise([{ key: volumeId, value: epoch }]);
+    if (epoch >= highest) return;
+    throw new Failure('stale-epoch', `Epoch ${epoch} of ${volumeId} is over; this host has seen ${highest}.`);
+  }
+
+  async #raiseFence({ volumeId, epoch }: DeviceTarget): Promise<void> {
+    if (epoch > (this.#fence.get(volumeId) ?? 0)) await this.#fence.raise([{ key: volumeId, value: epoch }]);
   }
 
   /** Whoever changes the volume's bytes now, an orphan of an earlier process included, ends first or we refuse. */

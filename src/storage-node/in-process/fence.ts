@@ -1,5 +1,6 @@
 /**
- * Refuses effects that come too late: the highest generation of each volume, durable before any byte changes.
+ * Refuses effects that come too late: the highest generation of each volume, durable before any byte changes and before
+ * any effect is answered.
  *
  * To be used under the volume's lock, so that check and act are one. Destroyed volumes are remembered too (a delayed
  * provision must not bring one back); the oldest are forgotten once that many more have followed.
@@ -37,17 +38,19 @@ export class Fence {
     return fence;
   }
 
-  /** Null once the generation is durable; otherwise why the effect must not happen. */
-  async admit(volumeId: string, generation: number): Promise<Problem | null> {
+  /** Why an effect of this generation must not happen; null when it may. */
+  refusalOf(volumeId: string, generation: number): Problem | null {
     const highest = this.#log.get(volumeId);
-    if (highest !== undefined && generation < highest) {
-      const detail = `Volume ${volumeId} is at generation ${highest}; ${generation} comes too late.`;
-      return problem('stale-generation', detail);
-    }
+    if (highest === undefined || generation >= highest) return null;
+    const detail = `Volume ${volumeId} is at generation ${highest}; ${generation} comes too late.`;
+    return problem('stale-generation', detail);
+  }
+
+  /** Resolves once everything older is refused for good. */
+  async raise(volumeId: string, generation: number): Promise<void> {
     this.#destroyed.delete(volumeId);
     this.#highest = Math.max(this.#highest, generation);
-    if (generation !== highest) await this.#log.raise([{ key: volumeId, value: generation }]);
-    return null;
+    if (generation !== this.#log.get(volumeId)) await this.#log.raise([{ key: volumeId, value: generation }]);
   }
 
   async noteDestroyed(volumeId: string): Promise<void> {

@@ -2,8 +2,9 @@
  * A storage node in this process: backends for the bytes, an exporter for the paths.
  *
  * Owns the fence (`fence.log`) and the stamp (`store-stamp.json`) in the data directory. Every item runs under its
- * volume's lock: the generation is made durable, then the effect happens, then the next item of that volume may begin.
- * The items of a bulk call run side by side, so that what they make durable goes into few fsyncs.
+ * volume's lock: the generation is made durable, then bytes change, then the next item of that volume may begin. Paths
+ * change beside the fence and are answered after both: what a crash makes of one without the other is a request that was
+ * never answered. The items of a bulk call run side by side, so that what they make durable goes into few flushes.
  *
  * Relies on one process per data directory. An item whose end is unknown (a deadline, a bug) makes the whole call unknown,
  * after all others ended.
@@ -110,7 +111,7 @@ export class InProcessStorageNode implements StorageNode {
   }
 
   export(requests: readonly ExportRequest[]): Promise<readonly EffectResult<null>[]> {
-    return this.#each(requests, async (item) => {
+    return this.#eachBeside(requests, async (item) => {
       const location = await this.#locate(item);
       if (location !== null) return await this.#exporter.export(item, location);
       const detail = `Volume ${item.volumeId} has no medium ${item.mediaGeneration} here.`;
@@ -119,7 +120,7 @@ export class InProcessStorageNode implements StorageNode {
   }
 
   unexport(requests: readonly UnexportRequest[]): Promise<readonly EffectResult<null>[]> {
-    return this.#each(requests, (item) => this.#exporter.unexport(item));
+    return this.#eachBeside(requests, (item) => this.#exporter.unexport(item));
   }
 
   async inventory(): Promise<StorageNodeInventory> {
@@ -152,8 +153,32 @@ export class InProcessStorageNode implements StorageNode {
     await closeParts({ exporter: this.#exporter, backends: this.#backends.values() });
   }
 
+  /** For what changes bytes: the fence is durable before. */
+  #each<R extends VolumeItem, T>(
+    requests: readonly R[],
+    act: (request: R) => Promise<EffectResult<T>>,
+  ): Promise<readonly EffectResult<T>[]> {
+    return this.#all(requests, async (request) => {
+      await this.#fence.raise(request.volumeId, request.generation);
+      return await act(request);
+    });
+  }
+
+  /** For what changes paths: the fence is durable before the answer. */
+  #eachBeside<R extends VolumeItem, T>(
+    requests: readonly R[],
+    act: (request: R) => Promise<EffectResult<T>>,
+  ): Promise<readonly EffectResult<T>[]> {
+    return this.#all(requests, async (request) => {
+      const ends = [this.#fence.raise(request.volumeId, request.generation), act(request)] as const;
+      // The volume's lock is kept until both have ended.
+      await Promise.allSettled(ends);
+      return (await Promise.all(ends))[1];
+    });
+  }
+
   /** In the requests' order; the items of one volume run one after the other. */
-  async #each<R extends VolumeItem, T>(
+  async #all<R extends VolumeItem, T>(
     requests: readonly R[],
     act: (request: R) => Promise<EffectResult<T>>,
   ): Promise<readonly EffectResult<T>[]> {
@@ -170,7 +195,7 @@ export class InProcessStorageNode implements StorageNode {
     act: (request: R) => Promise<EffectResult<T>>,
   ): Promise<EffectResult<T>> {
     try {
-      const refusal = await this.#fence.admit(request.volumeId, request.generation);
+      const refusal = this.#fence.refusalOf(request.volumeId, request.generation);
       if (refusal !== null) return { ok: false, problem: refusal };
       return await act(request);
     } catch (error) {
@@ -199,10 +224,14 @@ async function openStampFile(dataDirectory: string): Promise<StampFile> {
   return await StampFile.open(join(dataDirectory, 'store-stamp.json'));
 }
 
-async function openFence({ dataDirectory, backends }: InProcessStorageNodeOptions): Promise<Fence> {
+/** An export is logged beside the fence: what it was made under counts, whichever of both a crash left. */
+async function openFence({ dataDirectory, backends, exporter }: InProcessStorageNodeOptions): Promise<Fence> {
   const living = new Set<string>();
   for (const backend of backends) for (const { volumeId } of await backend.inventory()) living.add(volumeId);
-  return await Fence.open(join(dataDirectory, 'fence.log'), living);
+  const fence = await Fence.open(join(dataDirectory, 'fence.log'), living);
+  const exports = await exporter.inventory();
+  await Promise.all(exports.map(({ volumeId, generation }) => fence.raise(volumeId, generation)));
+  return fence;
 }
 
 async function closeParts({ exporter, backends }: { exporter: Exporter; backends: Iterable<Backend> }): Promise<void> {
