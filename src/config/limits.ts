@@ -66,7 +66,7 @@ export const limits = {
   refillVolumes: 16,
   refillVolumesMax: 512,
   refillRecoverVolumes: 1_000,
-  wipeVolumes: 512,
+  wipeVolumes: 1_024,
   spaceWatchEveryMs: 10_000,
   spaceSlackPercent: 1,
   retentionBatches: 1_000,

@@ -33,7 +33,7 @@ export function isId(text: string): boolean {
 
 /** 32 hex digits: a unit serial number (VPD page 0x80). */
 export function newSerial(): string {
-  return randomBytes(16).toString('hex');
+  return randomHex(16);
 }
 
 const serialDigits = 25;
@@ -50,7 +50,21 @@ export function wwidOf(serial: string): string {
 
 /** The highest bit stays zero: no number of ids in one millisecond overflows into the time. */
 function freshRandom(): bigint {
-  return BigInt(`0x${randomBytes(10).toString('hex')}`) >> 1n;
+  return BigInt(`0x${randomHex(10)}`) >> 1n;
+}
+
+const drawnBytes = 4_096;
+let drawn = Buffer.alloc(0);
+let used = 0;
+
+/** Bytes are drawn in advance: a call to the generator costs far more than what it answers. Each is used once. */
+function randomHex(bytes: number): string {
+  if (used + bytes > drawn.length) {
+    drawn = randomBytes(drawnBytes);
+    used = 0;
+  }
+  used += bytes;
+  return drawn.toString('hex', used - bytes, used);
 }
 
 function base32(value: bigint): string {

@@ -47,7 +47,7 @@ export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean):
 type Columns = Readonly<Record<string, ColumnType>>;
 
 async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]): Promise<void> {
-  const kinds = split(changes, volumeRecord);
+  const kinds = split(changes, volumeColumns, volumeRecord);
   const unnamed = kinds.changed.filter(({ record }) => record.name === null);
   const named = kinds.changed.filter(({ record }) => record.name !== null);
   await together(
@@ -59,7 +59,7 @@ async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]):
 }
 
 async function writeAttachments(tx: Change, changes: readonly Changed<AttachmentRow>[]): Promise<void> {
-  const kinds = split(changes, attachmentRecord);
+  const kinds = split(changes, attachmentColumns, attachmentRecord);
   const stamp = { changed_at_commit: sql`${tx.commit}` };
   await together(
     remove(tx, 'attachments', kinds.removed),
@@ -72,7 +72,7 @@ async function writeAttachments(tx: Change, changes: readonly Changed<Attachment
 const policyMarks: ReadonlySet<string> = new Set(['held_by', 'pending_operation', 'state']);
 
 async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
-  const kinds = split(changes, flowPolicyRecord);
+  const kinds = split(changes, flowPolicyColumns, flowPolicyRecord);
   await together(
     remove(tx, 'flow_policies', kinds.removed),
     update(tx, 'flow_policies', flowPolicyColumns, kinds.changed, { unversioned: policyMarks }),
@@ -100,8 +100,10 @@ interface Kinds<T> {
 
 function split<R extends Versioned, T extends Versioned>(
   changes: readonly Changed<R>[],
+  columns: Columns,
   toRecord: (row: R) => T,
 ): Kinds<T> {
+  const compared = comparedColumns(columns);
   const removed: Versioned[] = [];
   const changed: ChangedRecord<T>[] = [];
   const added: T[] = [];
@@ -109,15 +111,18 @@ function split<R extends Versioned, T extends Versioned>(
     if (after === null) {
       if (before !== null) removed.push({ id: before.id, version: before.version });
     } else if (before === null) added.push({ ...toRecord(after), version: 1 });
-    else changed.push(difference(toRecord(before), toRecord(after)));
+    else changed.push({ record: { ...toRecord(after), version: before.version }, columns: compared(before, after) });
   }
   return { removed, changed, added };
 }
 
-function difference<T extends Versioned>(before: T, after: T): ChangedRecord<T> {
-  const names = Object.keys(after) as (keyof T & string)[];
-  const columns = names.filter((name) => name !== 'version' && before[name] !== after[name]);
-  return { record: { ...after, version: before.version }, columns };
+/** The columns in which two rows differ, told by the rows: a column's field is its name in the other spelling. */
+function comparedColumns(columns: Columns): (before: object, after: object) => string[] {
+  const fields = Object.keys(columns)
+    .filter((column) => column !== 'version')
+    .map((column) => ({ column, field: column.replace(/_[a-z]/g, (text) => text.slice(1).toUpperCase()) }));
+  return (before, after) =>
+    fields.filter(({ field }) => Reflect.get(before, field) !== Reflect.get(after, field)).map(({ column }) => column);
 }
 
 async function remove(tx: Change, table: string, rows: readonly Versioned[]): Promise<void> {
