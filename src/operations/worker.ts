@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { limits } from '../config/limits.ts';
 import type { Batch } from '../domain/operation.ts';
 import type { StorageNode } from '../storage-node/storage-node.ts';
+import { endedBatch } from '../store/ended-batch.ts';
 import type {
   AdvanceOptions,
   Effect,
@@ -121,7 +122,7 @@ export class OperationWorker {
   #deliver(answer: GroupAnswer): void {
     if (answer.more) this.#again = true;
     for (const mistake of answer.mistakes) this.#tell(mistake);
-    if (answer.ended.length > 0) this.#options.onEnded(answer.ended);
+    if (answer.ended.length > 0) this.#options.onEnded(answer.ended.map(endedBatch));
     if (answer.poolsBelowMinimum.length > 0) this.#options.onPoolsBelowMinimum(answer.poolsBelowMinimum);
     if (answer.effects.length === 0) return;
     const task = this.#carryOut(answer.effects).finally(() => this.#underWay.delete(task));

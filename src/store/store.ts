@@ -17,6 +17,7 @@ import type {
   WipeProof,
   WipeRequest,
 } from '../storage-node/storage-node.ts';
+import type { EndedBatch } from './ended-batch.ts';
 
 /**
  * The truth. Every method is one durable transaction (or one consistent read), takes and returns plain data that can
@@ -129,7 +130,7 @@ export interface EffectOutcome {
 
 export interface GroupAnswer {
   /** Batches that ended in this commit, with all their operations. */
-  readonly ended: readonly Batch[];
+  readonly ended: readonly EndedBatch[];
   readonly effects: readonly Effect[];
   /** Batches and operations that this commit carried on. */
   readonly batches: number;

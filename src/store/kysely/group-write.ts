@@ -1,15 +1,6 @@
 import { type QueryResult, type RawBuilder, sql } from 'kysely';
 import { assert } from '../../domain/errors.ts';
-import type {
-  AttachmentRow,
-  BatchChange,
-  Changed,
-  EndedOperation,
-  FlowPolicyRow,
-  GroupPlan,
-  PoolCount,
-  VolumeRow,
-} from '../group.ts';
+import type { AttachmentRow, BatchChange, Changed, FlowPolicyRow, GroupPlan, PoolCount, VolumeRow } from '../group.ts';
 import { type Change, together } from './database.ts';
 import type { ColumnType } from './engine.ts';
 import {
@@ -20,6 +11,7 @@ import {
   volumeColumns,
   volumeRecord,
 } from './rows.ts';
+import type { OperationTable } from './schema.ts';
 
 /** Operations of one batch lie at `seq * positionsPerBatch + index`. */
 export const positionsPerBatch = 1_000;
@@ -28,7 +20,11 @@ export const positionsPerBatch = 1_000;
  * Writes a group's plan: a fixed number of statements, each over all rows of its kind. Rows that give a unique value
  * back are written before those that take one. Every changed row must still have the version that was planned on.
  */
-export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean): Promise<void> {
+export async function writePlan(
+  tx: Change,
+  plan: GroupPlan,
+  { operations, hasWaits }: { readonly operations: readonly OperationTable[]; readonly hasWaits: boolean },
+): Promise<void> {
   for (const event of plan.events) tx.tell(event);
   await together(
     writeVolumes(tx, plan.volumes),
@@ -36,7 +32,7 @@ export async function writePlan(tx: Change, plan: GroupPlan, hasWaits: boolean):
     writeFlowPolicies(tx, plan.flowPolicies),
     writeLuns(tx, plan),
     writePools(tx, plan),
-    writeOperations(tx, plan.outcomes),
+    insert(tx, 'operations', operationColumns, operations),
     writeBatches(tx, plan.batches),
     writeWaits(tx, plan, hasWaits),
     wake(tx, plan.woken),
@@ -245,21 +241,20 @@ async function writePools(tx: Change, { poolDeltas }: GroupPlan): Promise<void> 
   );
 }
 
-async function writeOperations(tx: Change, outcomes: readonly EndedOperation[]): Promise<void> {
-  if (outcomes.length === 0) return;
-  const rows = outcomes.map(({ batch, index, outcome }) => ({
+/** The rows of the operations that end with the plan. */
+export function operationRecords({ outcomes }: GroupPlan, now: number): readonly OperationTable[] {
+  return outcomes.map(({ batch, index, outcome }) => ({
     position: batch.seq * positionsPerBatch + index,
     batch: batch.id,
-    type: batch.operations[index]?.type,
+    type: batch.operations[index]?.type ?? 'volume.create',
     state: outcome.state,
     resource: outcome.state === 'succeeded' && outcome.resource !== null ? JSON.stringify(outcome.resource) : null,
     existing: outcome.state === 'succeeded' && outcome.existing ? 1 : 0,
     problem: outcome.state === 'failed' ? JSON.stringify(outcome.problem) : null,
     principal: batch.principal,
     accepted_at: batch.acceptedAt,
-    ended_at: tx.now,
+    ended_at: now,
   }));
-  await insert(tx, 'operations', operationColumns, rows);
 }
 
 const operationColumns: Columns = {

@@ -175,6 +175,12 @@ export function operationOf(row: OperationTable): Operation {
   };
 }
 
+/** `operationOf` as JSON text, which holds the texts that the row keeps as they are. */
+export function operationText(row: OperationTable): string {
+  const { resource, problem, ...rest } = operationOf({ ...row, resource: null, problem: null });
+  return `${JSON.stringify(rest).slice(0, -1)},"resource":${row.resource ?? 'null'},"problem":${row.problem ?? 'null'}}`;
+}
+
 /** A batch in any state: operations without a row of their own are as far as the batch is. */
 function batchResource(record: BatchTable, ended: readonly OperationTable[]): Batch {
   const specs = JSON.parse(record.operations) as OperationSpec[];

@@ -1,15 +1,8 @@
 import { sql } from 'kysely';
 import { assert } from '../../domain/errors.ts';
-import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
-import type {
-  BatchFailure,
-  EndedOperation,
-  GroupPlan,
-  GroupPlanner,
-  PendingBatch,
-  Picture,
-  PlanContext,
-} from '../group.ts';
+import { type Batch, batchOf, type Operation, type OperationSpec } from '../../domain/operation.ts';
+import type { EndedBatch } from '../ended-batch.ts';
+import type { BatchFailure, GroupPlan, GroupPlanner, PendingBatch, Picture, PlanContext } from '../group.ts';
 import { emptyPicture } from '../group.ts';
 import type {
   AcceptAnswer,
@@ -27,9 +20,9 @@ import type {
 import { type Change, type Database, together } from './database.ts';
 import { GroupLoader } from './group-load.ts';
 import { asMistakes, blaming, GroupMistake, groupOrEach } from './group-mistake.ts';
-import { positionsPerBatch, writePlan } from './group-write.ts';
+import { operationRecords, positionsPerBatch, writePlan } from './group-write.ts';
 import { JournalAppender } from './journal-append.ts';
-import { JournalReader, operationOf } from './journal-read.ts';
+import { JournalReader, operationText } from './journal-read.ts';
 import type { BatchTable, OperationTable } from './schema.ts';
 
 /** The journal and the groups that are committed from it. Planning itself is the planner's; here it is made durable. */
@@ -189,10 +182,10 @@ export class KyselyJournalStore implements JournalStore {
     const named = await loader.picture(this.#planner.references(batches));
     const picture = await loader.complete(named, this.#planner.needs(batches, named));
     const plan = this.#planner.advance(batches, picture, this.#context(tx, options));
-    await writePlan(tx, plan, picture.waits.length > 0);
+    const ended = await this.#write(tx, plan, { earlier, hasWaits: picture.waits.length > 0 });
     const below = picture.pools.filter((pool) => pool.free + freeDelta(plan, pool.name) < pool.minFree);
     return {
-      ...answerOf(tx, plan, earlier),
+      ...ended,
       batches: batches.length,
       more: wakesOthers(plan, picture),
       poolsBelowMinimum: below.map(({ name }) => name),
@@ -219,9 +212,9 @@ export class KyselyJournalStore implements JournalStore {
     const [volumes, attachments, waits] = await together(named, attached, loader.waits());
     const picture = { ...emptyPicture, volumes, attachments, waits };
     const plan = this.#planner.settle(outcomes, batches, picture, this.#context(tx, options));
-    await writePlan(tx, plan, waits.length > 0);
+    const ended = await this.#write(tx, plan, { earlier, hasWaits: waits.length > 0 });
     const woken = plan.batches.some(({ ready }) => ready) || wakesOthers(plan, picture);
-    return { ...answerOf(tx, plan, earlier), batches: batches.length, more: woken, poolsBelowMinimum: [] };
+    return { ...ended, batches: batches.length, more: woken, poolsBelowMinimum: [] };
   }
 
   /**
@@ -256,9 +249,9 @@ export class KyselyJournalStore implements JournalStore {
     assert(batch !== undefined, 'journal-mistaken-batch');
     const marks = await new GroupLoader(tx.db, tx.engine).marksOf(batch);
     const plan = this.#planner.giveUp(batch, { marks, reason: mistake.message }, this.#context(tx, options));
-    await writePlan(tx, plan, true);
+    const ended = await this.#write(tx, plan, { earlier, hasWaits: true });
     const mistakes = [mistake.told(batch.id, outcomeOf(plan))];
-    return { ...answerOf(tx, plan, earlier), batches: 1, more: true, poolsBelowMinimum: [], mistakes };
+    return { ...ended, batches: 1, more: true, poolsBelowMinimum: [], mistakes };
   }
 
   /** Without a look at what the batch is: it is not even readable. */
@@ -269,6 +262,17 @@ export class KyselyJournalStore implements JournalStore {
         WHERE id = ${id} AND state <> 'ended'`.execute(db),
     );
     return { ...nothing, batches: 1, more: true, mistakes: [mistake.told(id, 'parked')] };
+  }
+
+  async #write(
+    tx: Change,
+    plan: GroupPlan,
+    { earlier, hasWaits }: { readonly earlier: EarlierOperations; readonly hasWaits: boolean },
+  ): Promise<Pick<GroupAnswer, 'ended' | 'effects' | 'operations' | 'mistakes'>> {
+    const operations = operationRecords(plan, tx.now);
+    await writePlan(tx, plan, { operations, hasWaits });
+    const ended = endedBatches(plan, { earlier, operations, at: tx.now });
+    return { ended, effects: plan.effects, operations: operations.length, mistakes: [] };
   }
 
   #context(tx: Change, options: AdvanceOptions): PlanContext {
@@ -284,17 +288,15 @@ export class KyselyJournalStore implements JournalStore {
   async #pending(
     tx: Change,
     records: readonly BatchTable[],
-  ): Promise<{ batches: PendingBatch[]; earlier: Map<string, OperationTable[]> }> {
+  ): Promise<{ batches: PendingBatch[]; earlier: EarlierOperations }> {
     const begun = records.filter(({ state }) => state === 'running').map(({ seq }) => ({ seq }));
-    const earlier = new Map<string, OperationTable[]>();
-    if (begun.length > 0) {
-      const { rows } = await sql<OperationTable>`
-        SELECT o.* FROM ${tx.engine.rows(begun, { seq: 'bigint' })} b JOIN operations o
-          ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
-        tx.db,
-      );
-      for (const row of rows) earlier.set(row.batch, [...(earlier.get(row.batch) ?? []), row]);
-    }
+    if (begun.length === 0) return { batches: records.map((record) => pendingBatch(record, [])), earlier: new Map() };
+    const { rows } = await sql<OperationTable>`
+      SELECT o.* FROM ${tx.engine.rows(begun, { seq: 'bigint' })} b JOIN operations o
+        ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
+      tx.db,
+    );
+    const earlier = Map.groupBy(rows, ({ batch }) => batch);
     return { batches: records.map((record) => pendingBatch(record, earlier.get(record.id) ?? [])), earlier };
   }
 }
@@ -364,39 +366,19 @@ function freeDelta(plan: GroupPlan, pool: string): number {
   return plan.poolDeltas.find((delta) => delta.pool === pool)?.counts.free ?? 0;
 }
 
-function answerOf(
-  tx: Change,
-  plan: GroupPlan,
-  earlier: ReadonlyMap<string, OperationTable[]>,
-): Pick<GroupAnswer, 'ended' | 'effects' | 'operations' | 'mistakes'> {
-  const byBatch = new Map<string, Operation[]>();
-  for (const outcome of plan.outcomes) {
-    const list = byBatch.get(outcome.batch.id) ?? [];
-    list.push(endedOperation(outcome, tx.now));
-    byBatch.set(outcome.batch.id, list);
-  }
-  const ended = plan.batches.flatMap(({ batch, state, decision }): Batch[] => {
-    if (state !== 'ended') return [];
-    const operations = [...(earlier.get(batch.id) ?? []).map(operationOf), ...(byBatch.get(batch.id) ?? [])];
-    operations.sort((a, b) => batchOf(a.id).index - batchOf(b.id).index);
-    const { id, atomicity, principal, acceptedAt } = batch;
-    return [{ id, state, atomicity, decision, operations, requestedBy: principal, acceptedAt, endedAt: tx.now }];
-  });
-  return { ended, effects: plan.effects, operations: plan.outcomes.length, mistakes: [] };
-}
+/** By batch, the operations of it that ended in earlier commits. */
+type EarlierOperations = ReadonlyMap<string, readonly OperationTable[]>;
 
-function endedOperation({ batch, index, outcome }: EndedOperation, now: number): Operation {
-  const spec = batch.operations[index];
-  return {
-    id: operationId(batch.id, index),
-    batch: batch.id,
-    type: spec?.type ?? 'volume.create',
-    state: outcome.state,
-    resource: outcome.state === 'succeeded' ? outcome.resource : null,
-    existing: outcome.state === 'succeeded' && outcome.existing,
-    problem: outcome.state === 'failed' ? outcome.problem : null,
-    requestedBy: batch.principal,
-    acceptedAt: batch.acceptedAt,
-    endedAt: now,
-  };
+function endedBatches(
+  plan: GroupPlan,
+  { earlier, operations, at }: { earlier: EarlierOperations; operations: readonly OperationTable[]; at: number },
+): readonly EndedBatch[] {
+  const now = Map.groupBy(operations, ({ batch }) => batch);
+  return plan.batches.flatMap(({ batch, state, decision }) => {
+    if (state !== 'ended') return [];
+    const { id, atomicity, principal, acceptedAt } = batch;
+    const rows = [...(earlier.get(id) ?? []), ...(now.get(id) ?? [])].sort((a, b) => a.position - b.position);
+    const text = `[${rows.map(operationText).join()}]`;
+    return [{ id, state, atomicity, decision, operations: text, requestedBy: principal, acceptedAt, endedAt: at }];
+  });
 }
