@@ -23,13 +23,17 @@ import { Api } from './api.ts';
 export async function openApi(
   t: ExecutionContext,
   faults: (world: ControlPlaneWorld) => Faults = () => ({}),
+  settings: Settings = {},
 ): Promise<{ readonly api: Api; readonly world: ControlPlaneWorld }> {
-  const world = await ControlPlaneWorld.open();
+  const world = await ControlPlaneWorld.open(settings);
   t.teardown(() => world.close());
   const api = await Api.over(withFaults(world.controlPlane, faults(world)));
   t.teardown(() => api.close());
   return { api, world };
 }
+
+/** Over those of every world. */
+type Settings = Readonly<Record<string, string>>;
 
 /** What the layers below do otherwise than they would. */
 export interface Faults {
@@ -74,9 +78,9 @@ export class ControlPlaneWorld {
     this.#close = close;
   }
 
-  static async open(): Promise<ControlPlaneWorld> {
+  static async open(settings: Settings = {}): Promise<ControlPlaneWorld> {
     const dataDir = mkdtempSync(join(tmpdir(), 'fcr-world-'));
-    const config = configOf(dataDir);
+    const config = configOf(dataDir, settings);
     const store = await openStore(config, (message) => {
       throw new Error(message);
     });
@@ -116,7 +120,7 @@ export class ControlPlaneWorld {
   }
 }
 
-function configOf(dataDir: string) {
+function configOf(dataDir: string, settings: Settings) {
   const flags = {
     dataDir,
     'storageNode.kind': 'simulated',
@@ -124,6 +128,7 @@ function configOf(dataDir: string) {
     'host.mode': 'simulated',
     'defaultPool.create': 'false',
     'log.level': 'silent',
+    ...settings,
   };
   const surroundings = { isRoot: false, home: dataDir, hostName: 'node1', environment: {} };
   return loadConfig({ surroundings, flags, readFile: () => null }).config;
