@@ -6,6 +6,26 @@ import { GroupLoader } from '../../src/store/kysely/group-load.ts';
 import type { OpenWorld } from '../support/store-world.ts';
 
 export function storeLoaderSuite(open: OpenWorld): void {
+  test('a list arrives as it is, whatever its texts hold', async (t) => {
+    const { database } = await open(t);
+    const { engine, kysely } = database;
+    const texts = ['', 'NULL', '\u001e', 'a\u001fb\u001e', '{"a":"\\n"}', '\\', "'", ' ', ',', '{}', '\n', 'ü😀', null];
+    const list = texts.map((text, place) => ({ place, text, number: text === null ? null : -(2 ** 52) - place }));
+    const columns = { place: 'bigint', text: 'text', number: 'bigint' } as const;
+    const arrived = async (sent: typeof list) =>
+      (await sql`SELECT place, text, number FROM ${engine.rows(sent, columns)} c ORDER BY place`.execute(kysely)).rows;
+    t.deepEqual(await arrived(list), list);
+    for (const each of list) t.deepEqual(await arrived([each]), [each]);
+    t.deepEqual(await arrived([]), []);
+    for (const some of [[], [''], ['', ''], ['\u001f', 'a']]) {
+      const { rows } = await sql<{ text: string }>`SELECT c.* FROM ${engine.texts(some)} c`.execute(kysely);
+      t.deepEqual(
+        rows.flatMap((row) => Object.values(row)),
+        some,
+      );
+    }
+  });
+
   test('a group finds as many free volumes of each pool as it may need, the oldest first', async (t) => {
     const world = await open(t);
     const small = await world.filledPool({ name: 'small', minFree: 1 });

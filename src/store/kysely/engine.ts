@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type RawBuilder, sql } from 'kysely';
 import type { Engine } from '../../../migrations/0001-initial.ts';
 import { listColumn, listTable, SqliteList } from './sqlite-lists.ts';
@@ -67,6 +68,7 @@ const planning = {
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
+  enable_bitmapscan: 'off',
   jit: 'off',
 } as const;
 
@@ -74,16 +76,41 @@ export const postgresEngine: SqlEngine = {
   name: 'postgres',
   begin: ['BEGIN', ...Object.entries(planning).map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; '),
   rows(list, columns) {
-    const types = Object.entries(columns).map(([name, type]) => sql`${sql.id(name)} ${sql.raw(type)}`);
-    return sql`(SELECT * FROM jsonb_to_recordset(${JSON.stringify(list, Object.keys(columns))}::text::jsonb) AS j(${sql.join(types)}))`;
+    const arrays = Object.entries(columns).map(([name, type]) => {
+      const values = list.map((row): unknown => Reflect.get(row, name) ?? null);
+      return type === 'text' ? textArray(values) : numberArray(values);
+    });
+    const names = Object.keys(columns).map((name) => sql.id(name));
+    return sql`(SELECT * FROM unnest(${sql.join(arrays)}) AS j(${sql.join(names)}))`;
   },
-  texts: (list) => sql`(SELECT jsonb_array_elements_text(${JSON.stringify(list)}::text::jsonb))`,
+  texts: (list) => sql`(SELECT unnest(${textArray(list)}))`,
   jsonField: (column, field) => sql`(CAST(${sql.ref(column)} AS jsonb) ->> CAST(${field} AS text))`,
   joinFirst: (table, first) =>
     sql`JOIN LATERAL (SELECT f.* ${firstRows(table, first)}) AS ${sql.table(first.as)} ON TRUE`,
   unindexed: (column) => sql`(${sql.ref(column)} || '')`,
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };
+
+/**
+ * The texts behind one another, taken apart again by PostgreSQL: three times as fast as JSON, of which most of a
+ * statement's time would be. One more of them stands in front, because an empty text would be split into no text at all.
+ */
+function textArray(values: readonly unknown[]): RawBuilder<unknown> {
+  const texts = values.map((value) => (value === null ? null : String(value)));
+  const separator = absentFrom(texts, '\u001f');
+  const absence = absentFrom(texts, '\u001e');
+  const joined = texts.map((text) => separator + (text ?? absence)).join('');
+  return sql`(string_to_array(${joined}::text, ${separator}::text, ${absence}::text))[2:]`;
+}
+
+/** The mark, or another one where a text has it. */
+function absentFrom(texts: readonly (string | null)[], mark: string): string {
+  return texts.some((text) => text?.includes(mark)) ? absentFrom(texts, randomUUID()) : mark;
+}
+
+function numberArray(values: readonly unknown[]): RawBuilder<unknown> {
+  return sql`${`{${values.map((value) => value ?? 'NULL').join()}}`}::bigint[]`;
+}
 
 function firstRows(table: string, { key, descending = false, where, limit }: FirstRows): RawBuilder<unknown> {
   const order = sql`${sql.ref(`f.${key}`)} ${descending ? sql`DESC` : sql``}`;
