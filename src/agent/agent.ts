@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { limits } from '../config/limits.ts';
-import { Failure } from '../domain/errors.ts';
+import { Failure, problemOf } from '../domain/errors.ts';
 import type { Port } from '../domain/host.ts';
 import type { Host, HostCapabilities } from '../host/host.ts';
 import type { Clock } from '../system/clock.ts';
@@ -14,8 +14,9 @@ import type { ControllerPort } from './controller-port.ts';
 import type { MountJournal, MountRecord } from './mount-journal.ts';
 import { resolvedPath } from './mount-path.ts';
 import { type MountAnswer, type MountRequest, Mounts } from './mounts.ts';
+import { type AgentObserver, type MountAction, observedController, observedHost, silentObserver } from './observer.ts';
 import { Reconciler, type ReconcileSummary } from './reconcile.ts';
-import { Registration } from './registration.ts';
+import { Registration, type RegistrationState } from './registration.ts';
 import { VolumeGate } from './volume-gate.ts';
 
 export interface AgentIntervals {
@@ -37,6 +38,12 @@ export interface AgentOptions {
   readonly logger: AgentLogger;
   readonly clock: Clock;
   readonly intervals: AgentIntervals;
+  readonly observer?: AgentObserver;
+}
+
+export interface Unready {
+  readonly part: 'controller' | 'registration';
+  readonly reason: string;
 }
 
 export interface AgentStatus {
@@ -44,6 +51,7 @@ export interface AgentStatus {
   readonly ports: readonly Port[];
   readonly capabilities: HostCapabilities;
   readonly controller: Reachability;
+  readonly registration: RegistrationState;
   readonly lastReconcile: ReconcileSummary | null;
   readonly mounts: Readonly<Record<MountRecord['state'], number>>;
 }
@@ -53,28 +61,34 @@ export class Agent {
   readonly #registration: Registration;
   readonly #mounts: Mounts;
   readonly #reconciler: Reconciler;
+  readonly #observer: AgentObserver;
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #isClosed = false;
 
   private constructor(context: AgentContext, machineId: string, options: AgentOptions) {
-    const { intervals } = options;
-    const { hostName, bootId, host, link } = context;
+    const { intervals, observer = silentObserver } = options;
+    const { hostName, bootId, host, link, logger } = context;
+    this.#observer = observer;
     this.#context = context;
-    this.#registration = new Registration({ hostName, machineId, bootId, host, link });
+    this.#registration = new Registration({ hostName, machineId, bootId, host, link, logger });
     const gate = new VolumeGate({ waitMs: intervals.volumeWaitMs ?? limits.agentVolumeWaitMs });
     const registration = this.#registration;
     const parallel = limits.agentParallelVolumes;
-    this.#reconciler = new Reconciler({ context, gate, registration, parallel });
+    this.#reconciler = new Reconciler({ context, gate, registration, parallel, observer });
     this.#mounts = new Mounts({ context, gate, registration, nudge: () => this.nudge() });
   }
 
   /** Neither asks the controller nor touches a device. */
   static async compose(options: AgentOptions): Promise<Agent> {
-    const { intervals, clock, host, hostName, journal, logger } = options;
-    const { machineId, bootId } = await host.identity();
+    const { intervals, clock, hostName, journal, logger, observer = silentObserver } = options;
+    const { machineId, bootId } = await options.host.identity();
     const deadlineMs = intervals.controllerCallMs ?? limits.agentControllerCallMs;
-    const link = new ControllerLink({ port: options.controller, deadlineMs, clock });
+    const host = observedHost(options.host, observer);
+    const port = observedController(options.controller, observer);
+    let agent: Agent | null = null;
+    // What it missed meanwhile, this host's name among it, need not wait for the timer.
+    const link = new ControllerLink({ port, deadlineMs, clock, onReturn: () => agent?.nudge() });
     const bounds = {
       releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
@@ -82,19 +96,20 @@ export class Agent {
     };
     const volumesDirectory = join(await resolvedPath(options.stateDirectory, () => false), 'volumes');
     const context = { hostName, bootId, volumesDirectory, link, host, journal, clock, logger, limits: bounds };
-    return new Agent(context, machineId, options);
+    agent = new Agent(context, machineId, options);
+    return agent;
   }
 
   mount(request: MountRequest): Promise<MountAnswer> {
-    return this.#track(() => this.#mounts.mount(request));
+    return this.#track(() => this.#told('mount', this.#mounts.mount(request)));
   }
 
   unmount(id: string): Promise<void> {
-    return this.#track(() => this.#mounts.unmount(id));
+    return this.#track(() => this.#told('unmount', this.#mounts.unmount(id)));
   }
 
   unmountReference(volume: string, reference: string): Promise<void> {
-    return this.#track(() => this.#mounts.unmountReference(volume, reference));
+    return this.#track(() => this.#told('unmount', this.#mounts.unmountReference(volume, reference)));
   }
 
   endUnused(volume: string): Promise<void> {
@@ -124,9 +139,19 @@ export class Agent {
       ports: this.#registration.ports,
       capabilities: host.capabilities,
       controller: link.reachability,
+      registration: this.#registration.state,
       lastReconcile: this.#reconciler.last,
       mounts,
     };
+  }
+
+  /** Why new mounts would be refused; empty when they would not. What is mounted works all the same. */
+  readiness(): readonly Unready[] {
+    const { reachable, problem } = this.#context.link.reachability;
+    const { registered, problem: refusal } = this.#registration.state;
+    if (refusal !== null) return [{ part: 'registration', reason: refusal.detail }];
+    if (reachable !== true) return [{ part: 'controller', reason: problem ?? 'It has not answered yet.' }];
+    return registered ? [] : [{ part: 'registration', reason: 'The controller has not been told of this host yet.' }];
   }
 
   /** The first run begins at once. */
@@ -149,6 +174,18 @@ export class Agent {
     const { hostName: host, link } = this.#context;
     const detaching = await link.call((controller) => controller.attachmentList({ host, state: 'detaching' }));
     if (detaching.some(({ hostSide }) => hostSide === 'claimed' || hostSide === 'attached')) this.nudge();
+  }
+
+  async #told<T>(action: MountAction, work: Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      const done = await work;
+      this.#observer.actionEnded(action, null, performance.now() - began);
+      return done;
+    } catch (error) {
+      this.#observer.actionEnded(action, problemOf(error).code, performance.now() - began);
+      throw error;
+    }
   }
 
   #every(periodMs: number, action: () => void): void {

@@ -17,12 +17,20 @@ export class ControllerLink {
   readonly #port: ControllerPort;
   readonly #deadlineMs: number;
   readonly #clock: Clock;
+  readonly #onReturn: () => void;
   #state: Reachability = { reachable: null, lastAnswerAt: null, problem: null };
 
-  constructor(options: { readonly port: ControllerPort; readonly deadlineMs: number; readonly clock: Clock }) {
+  /** `onReturn`: it answers again. */
+  constructor(options: {
+    readonly port: ControllerPort;
+    readonly deadlineMs: number;
+    readonly clock: Clock;
+    readonly onReturn?: () => void;
+  }) {
     this.#port = options.port;
     this.#deadlineMs = options.deadlineMs;
     this.#clock = options.clock;
+    this.#onReturn = options.onReturn ?? (() => undefined);
   }
 
   get reachability(): Reachability {
@@ -52,7 +60,9 @@ export class ControllerLink {
   }
 
   #answered(): void {
+    const wasAway = this.#state.reachable === false;
     this.#state = { reachable: true, lastAnswerAt: this.#clock.now(), problem: null };
+    if (wasAway) this.#onReturn();
   }
 
   /** A refusal is an answer too. */

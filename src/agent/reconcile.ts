@@ -11,6 +11,7 @@ import type { DeviceFound, HostInventory } from '../host/host.ts';
 import { GroupCommit } from '../system/group-commit.ts';
 import { type AgentContext, heldOf } from './context.ts';
 import type { MountRecord } from './mount-journal.ts';
+import type { AgentObserver } from './observer.ts';
 import type { Registration } from './registration.ts';
 import type { VolumeGate, Watch } from './volume-gate.ts';
 import { isClaimed, needsWork, settleVolume, type VolumeOutcome, type VolumeView } from './volume-settle.ts';
@@ -20,6 +21,7 @@ export interface ReconcilerOptions {
   readonly gate: VolumeGate;
   readonly registration: Registration;
   readonly parallel: number;
+  readonly observer: AgentObserver;
 }
 
 export interface ReconcileSummary {
@@ -71,6 +73,8 @@ export class Reconciler {
       context.logger.warn({ err: error }, 'the host could not be reconciled');
       this.#last = this.#summary(began, problemOf(error).detail, outcomes);
     }
+    const { durationMs, problem } = this.#last;
+    this.#options.observer.reconciled({ succeeded: problem === null, durationMs, volumes: outcomes });
   }
 
   #summary(began: number, problem: string | null, outcomes: ReconcileSummary['outcomes']): ReconcileSummary {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Host } from '../host/host.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
 import { makeDirectoryDurably } from '../system/durable-file.ts';
+import { AgentMetrics, type AgentNow } from '../telemetry/agent-metrics.ts';
 import { Agent, type AgentIntervals, type AgentStatus } from './agent.ts';
 import type { AgentLogger } from './context.ts';
 import type { ControllerPort } from './controller-port.ts';
@@ -22,10 +23,13 @@ export interface StartAgentOptions {
   readonly logger: AgentLogger;
   readonly clock?: Clock;
   readonly intervals?: AgentIntervals;
+  /** The agent is all of its process. */
+  readonly ofProcess?: boolean;
 }
 
 export interface RunningAgent {
   readonly agent: Agent;
+  readonly metrics: AgentMetrics;
   status(): AgentStatus;
   /** Resolves when a run that began after this call has ended. */
   reconcile(): Promise<ReconcileSummary>;
@@ -40,21 +44,29 @@ export async function startAgent(options: StartAgentOptions): Promise<RunningAge
   await makeDirectoryDurably(stateDirectory);
   const journal = await MountJournal.open(join(stateDirectory, 'mounts.journal'));
   try {
-    const agent = await Agent.compose({ ...options, journal, clock, intervals });
-    const server = await serveAgent({ agent, socketPath, socketMode });
+    const metrics = new AgentMetrics({ now: () => nowOf(agent), ofProcess: options.ofProcess ?? false });
+    const agent = await Agent.compose({ ...options, journal, clock, intervals, observer: metrics });
+    const server = await serveAgent({ agent, metrics, socketPath, socketMode });
     agent.startTimers(intervals);
     return {
       agent,
+      metrics,
       status: () => agent.status(),
       reconcile: () => agent.reconcile(),
       nudge: () => agent.nudge(),
       close: async () => {
         await Promise.all([server.close(), agent.close()]);
         await journal.close();
+        metrics.close();
       },
     };
   } catch (error) {
     await journal.close();
     throw error;
   }
+}
+
+function nowOf(agent: Agent): AgentNow {
+  const { mounts, controller, registration } = agent.status();
+  return { mounts, controllerReachable: controller.reachable === true, registered: registration.registered };
 }

@@ -1,14 +1,45 @@
-/** The API and the workers of a distributed deployment; its agents and storage nodes are processes of their own. */
+/** API, workers and storage node without a host: the agents are processes of their own. Or one half of it. */
 import type { Config } from '../config/config.ts';
-import { Failure } from '../domain/errors.ts';
+import { createLog } from '../telemetry/log.ts';
+import { Closers } from './compose/closers.ts';
+import { type Controller, openApiReplica, openController } from './compose/controller.ts';
+import { addressOf, apiLine } from './compose/greeting.ts';
+import { endsFatally, untilTold } from './service.ts';
 
-export interface ControllerParts {
+export interface ControllerHalves {
   readonly api: boolean;
   readonly worker: boolean;
 }
 
 /** Runs until the process is told to end. */
-export async function runController(config: Config, parts: ControllerParts): Promise<void> {
-  const asked = `api ${parts.api}, worker ${parts.worker}, store ${config.store.kind}`;
-  throw new Failure('not-supported', `The controller cannot run by itself yet (${asked}); fcr standalone does.`);
+export async function runController(config: Config, halves: ControllerHalves): Promise<void> {
+  const log = createLog(config.log, { program: programOf(halves), isTerminal: process.stderr.isTTY });
+  const options = { config, log, onFatal: endsFatally(log) };
+  const { controller, close } = await Closers.over(async (closers) => ({
+    controller: halves.worker ? await openController(options, closers, halves) : await openApiReplica(options, closers),
+    close: () => closers.close(),
+  }));
+  process.stdout.write(greeting(config, controller, halves));
+  await untilTold();
+  await close();
+}
+
+function programOf({ api, worker }: ControllerHalves): string {
+  if (!worker) return 'api';
+  return api ? 'controller' : 'worker';
+}
+
+function greeting(config: Config, { listening }: Controller, { api, worker }: ControllerHalves): string {
+  const address = addressOf(config, listening);
+  const node = `node      ${config.storageNode.name}: ${config.storageNode.kind}, volumes below ${config.dataDir}`;
+  const lines = [
+    api ? apiLine(config, listening) : `status    ${address}/readyz, ${address}/metrics   (the API is another process)`,
+    `socket    ${config.controllerSocket}`,
+    `data      ${config.dataDir}   (store: ${config.store.kind}, queue: ${config.queue.kind})`,
+    worker ? node : 'node      none: a worker (fcr controller --worker-only) carries out what is asked here',
+  ];
+  const next = api
+    ? ['./fcr token create agent-node1 --role host --host node1 --quiet', `./fcr agent --server ${address} --token ...`]
+    : ['./fcr controller --no-worker'];
+  return `\nFC-Redirect ${programOf({ api, worker })} is running.\n  ${lines.join('\n  ')}\n\nTry next:\n  ${next.join('\n  ')}\n\n`;
 }

@@ -18,6 +18,7 @@ const world: CliWorld = {
   interrupted,
   services: {
     standalone: async (config) => (await import('./standalone.ts')).runStandalone(config),
+    agent: async (config) => (await import('./agent.ts')).runAgent(config),
     controller: async (config, parts) => (await import('./controller.ts')).runController(config, parts),
     adopt: async (config) => (await import('./adopt.ts')).runAdopt(config),
   },

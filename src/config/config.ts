@@ -22,7 +22,18 @@ export interface Config {
   /** Most batches that are journaled, or committed, together. */
   readonly groupBatches: number;
   readonly defaultFlowAction: 'permit' | 'deny';
-  readonly host: { readonly mode: 'auto' | 'linux' | 'simulated'; readonly name: string; readonly silenceMs: number };
+  readonly host: {
+    readonly mode: 'auto' | 'linux' | 'simulated';
+    readonly name: string;
+    readonly silenceMs: number;
+    readonly exportsDirectory: string;
+    readonly volumesDirectory: string;
+  };
+  readonly agent: {
+    readonly controllerTimeoutMs: number;
+    /** Null: its metrics are on its socket alone. */
+    readonly metricsListen: ListenAddress | null;
+  };
   readonly storageNode: {
     readonly kind: 'file' | 'simulated';
     readonly name: string;
@@ -46,9 +57,11 @@ export interface Config {
   readonly docker: DockerConfig;
   /** Where clients connect; null: the socket of this machine's controller. */
   readonly client: {
+    /** A URL, or the path of a unix socket. */
     readonly server: string | null;
     readonly serverCaFile: string | null;
     readonly token: string | null;
+    readonly tokenFile: string | null;
   };
 }
 
@@ -93,7 +106,14 @@ export function configOf(values: SettingValues): Config {
     metrics: values.metrics,
     groupBatches: values.groupBatches,
     defaultFlowAction: values.defaultFlowAction,
-    host: { mode: values['host.mode'], name: values['host.name'], silenceMs: values['host.silence'] },
+    host: {
+      mode: values['host.mode'],
+      name: values['host.name'],
+      silenceMs: values['host.silence'],
+      exportsDirectory: values['host.exportsDirectory'],
+      volumesDirectory: values['host.volumesDirectory'],
+    },
+    agent: { controllerTimeoutMs: values['agent.controllerTimeout'], metricsListen: values['agent.metricsListen'] },
     storageNode: {
       kind: values['storageNode.kind'],
       name: values['storageNode.name'],
@@ -106,7 +126,12 @@ export function configOf(values: SettingValues): Config {
     reconcile: reconcileOf(values),
     retention: { operationsMs: values['retention.operations'], eventsMs: values['retention.events'] },
     docker: dockerOf(values),
-    client: { server: values.server, serverCaFile: values.serverCa, token: values.token },
+    client: {
+      server: values.server,
+      serverCaFile: values.serverCa,
+      token: values.token,
+      tokenFile: values.tokenFile,
+    },
   });
 }
 

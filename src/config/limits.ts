@@ -131,6 +131,8 @@ export const limits = {
   mediumVerifySampleBytes: 64 * 1024,
   mediumVerifySamples: 16,
   mediumZeroChunkBytes: 64 * 1024 * 1024,
+  nodeLeaseMs: 20_000,
+  nodeLeaseRenewMs: 4_000,
   linkCallMs: 30_000,
   linkThreads: 1,
   fenceTombstones: 100_000,

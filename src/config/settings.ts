@@ -14,6 +14,7 @@ import {
   oneOf,
   oneOfOr,
   type Parser,
+  serverAddress,
   size,
   text,
   url,
@@ -62,6 +63,7 @@ export const dockerScopes = ['auto', 'local', 'global'] as const;
 const second = 1_000;
 const hour = 3_600 * second;
 const day = 24 * hour;
+const minute = 60 * second;
 const interval = duration(100, hour);
 const age = duration(second, 3_650 * day);
 
@@ -79,6 +81,16 @@ export const settings = {
   'host.mode': setting('how devices are made; auto probes the machine', oneOf('auto', 'linux', 'simulated'), 'auto'),
   'host.name': setting('the name of this machine as a host', name, (at: Surroundings) => hostNameOf(at)),
   'host.silence': setting('how long a host may be silent before it is offline', duration(second, day), '60s'),
+  'host.exportsDirectory': setting(
+    'where the storage node of this machine keeps its exports',
+    absolutePath,
+    (_: Surroundings, dataDir: string) => `${dataDir}/exports`,
+  ),
+  'host.volumesDirectory': setting(
+    'where it keeps the volumes, at the path that the exports lead to',
+    absolutePath,
+    (_: Surroundings, dataDir: string) => `${dataDir}/volumes`,
+  ),
   'storageNode.kind': setting('what keeps the bytes', oneOf('file', 'simulated'), 'file'),
   'storageNode.name': setting('the name of this storage node', name, (at: Surroundings) => hostNameOf(at)),
   'storageNode.allocation': setting('whether space is taken on write or at once', oneOf('sparse', 'full'), 'sparse'),
@@ -119,9 +131,12 @@ export const settings = {
     oneOf(...dockerScopes),
     'auto',
   ),
-  server: optional('the controller that clients talk to', url('http:', 'https:')),
+  'agent.controllerTimeout': setting('how long an agent waits for a silent controller', duration(second, minute), '5s'),
+  'agent.metricsListen': optional('address and port of the /metrics of an agent, without a token', listenAddress),
+  server: optional('the controller that clients and agents talk to: a URL or a unix socket', serverAddress),
   serverCa: optional('whose certificate that controller must show (PEM)', absolutePath),
   token: secret('the bearer token that clients show', text),
+  tokenFile: optional('a file that holds that token', absolutePath),
 };
 
 export type SettingKey = keyof typeof settings;

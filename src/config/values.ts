@@ -92,6 +92,14 @@ export function url(...protocols: readonly string[]): Parser<string> {
   };
 }
 
+/** Where a controller answers: a URL, or the path of its unix socket (also as `unix:<path>`). */
+export const serverAddress: Parser<string> = (value) => {
+  const socket = typeof value === 'string' ? value.replace(/^unix:(?:\/\/)?(?=\/)/, '') : value;
+  if (typeof socket === 'string' && socket.startsWith('/')) return trimSlash(socket);
+  const parsed = url('http:', 'https:')(value);
+  return parsed instanceof Refusal ? new Refusal(`${parsed.accepted}, or the path of a unix socket`) : parsed;
+};
+
 function failureAsRefusal<T>(parse: () => T): T | Refusal {
   try {
     return parse();

@@ -27,7 +27,7 @@ import { registerOperations } from './routes/operations.ts';
 import { registerPools } from './routes/pools.ts';
 import { registerQosPolicies } from './routes/qos-policies.ts';
 import { registerMetrics, registerStatus } from './routes/status.ts';
-import { registerStorageNodes } from './routes/storage-nodes.ts';
+import { registerAdoption, registerStorageNodeList, registerStorageNodes } from './routes/storage-nodes.ts';
 import { registerTokens } from './routes/tokens.ts';
 import { registerVolumes } from './routes/volumes.ts';
 import { TokenCache } from './token-cache.ts';
@@ -43,6 +43,8 @@ export interface ServerOptions {
   readonly tls?: ServerTls | null;
   /** False: `/metrics` is not there. */
   readonly serveMetrics?: boolean;
+  /** False: a worker's listener, with its status and what concerns its own storage node alone. */
+  readonly serveApi?: boolean;
 }
 
 /** PEM texts. With `clientCa` a client certificate signed by it is needed, besides the bearer token. */
@@ -73,7 +75,12 @@ export function buildServer(options: ServerOptions): App {
   registerAuthentication(app, context);
   registerIdempotency(app, context);
   // Routes come after the document's plugin, which collects them.
-  app.register(async (scope) => registerRoutes(scope as App, context, options.serveMetrics !== false));
+  const register = options.serveApi === false ? registerWorkerRoutes : registerRoutes;
+  app.register(async (scope) => {
+    register(scope as App, context);
+    registerStatus(scope as App, context);
+    if (options.serveMetrics !== false) registerMetrics(scope as App, context);
+  });
   app.addHook('preClose', async () => await context.events.close());
   return app;
 }
@@ -174,7 +181,7 @@ function hundredths(durationMs: number): number {
   return Math.round(durationMs * 100) / 100;
 }
 
-function registerRoutes(app: App, context: RouteContext, serveMetrics: boolean): void {
+function registerRoutes(app: App, context: RouteContext): void {
   registerPools(app, context);
   registerVolumes(app, context);
   registerAttachments(app, context);
@@ -186,9 +193,13 @@ function registerRoutes(app: App, context: RouteContext, serveMetrics: boolean):
   registerOperations(app, context);
   registerTokens(app, context);
   registerEvents(app, context);
-  registerStatus(app, context);
-  if (serveMetrics) registerMetrics(app, context);
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
     return reply.type('application/json').serializer(JSON.stringify).send(app.swagger());
   });
+}
+
+/** The data of its storage node is bound to the store by whoever has the node. */
+function registerWorkerRoutes(app: App, context: RouteContext): void {
+  registerStorageNodeList(app, context);
+  registerAdoption(app, context);
 }

@@ -4,6 +4,7 @@ import type { ErrorKind } from '../domain/errors.ts';
 import type { OperationType } from '../domain/operation.ts';
 import type { Clock } from '../system/clock.ts';
 import { BoundedLabel } from './bounded-label.ts';
+import { DockerCallMetrics } from './docker-call-metrics.ts';
 import { EventLoopLag } from './event-loop-lag.ts';
 import { type MirrorSources, StoreMirror } from './store-mirror.ts';
 
@@ -15,7 +16,7 @@ const sizeBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000];
 const methods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 /** These of prom-client are gauges whose name ends like a counter's. */
-const misnamedDefaults = [
+export const misnamedDefaults = [
   'nodejs_active_resources_total',
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
@@ -56,10 +57,7 @@ export class Metrics {
     'kind',
   ]);
 
-  readonly #dockerCalls = this.#counter('docker_calls_total', 'Calls of container engines.', ['method', 'outcome']);
-  readonly #dockerDurations = this.#durations('docker_call_duration_seconds', 'Time to answer a container engine.', [
-    'method',
-  ]);
+  readonly #dockerCalls = new DockerCallMetrics(this.registry, durationBuckets);
 
   constructor({ clock, sources }: MetricsOptions) {
     new StoreMirror(this.registry, clock, sources);
@@ -112,10 +110,8 @@ export class Metrics {
     this.#handovers.inc({ kind });
   }
 
-  /** The method is one of the protocol's; the outcome `succeeded` or the kind of the problem. */
   dockerCallEnded(method: string, outcome: 'succeeded' | ErrorKind, durationMs: number): void {
-    this.#dockerCalls.inc({ method, outcome });
-    this.#dockerDurations.observe({ method }, seconds(durationMs));
+    this.#dockerCalls.ended(method, outcome, durationMs);
   }
 
   close(): void {

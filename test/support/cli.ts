@@ -65,6 +65,7 @@ export class TestCli {
       interrupted: () => this.#interrupt.signal,
       services: {
         standalone: async (config) => void this.started.push({ service: 'standalone', config }),
+        agent: async (config) => void this.started.push({ service: 'agent', config }),
         controller: async (config, parts) => void this.started.push({ service: 'controller', config, parts }),
         adopt: async (config) => {
           this.started.push({ service: 'adopt', config });

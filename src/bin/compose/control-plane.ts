@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
+import { newId } from '../../domain/ids.ts';
 import type { Batch } from '../../domain/operation.ts';
 import type { Pool } from '../../domain/pool.ts';
 import { ExportReconcile } from '../../maintenance/export-reconcile.ts';
@@ -34,9 +35,13 @@ export interface ControlPlaneParts {
   readonly alone: boolean;
 }
 
-export interface RunningControlPlane extends ControlPlane {
-  readonly maintenance: Maintenance;
+/** A control plane that ends with its process. */
+export interface OpenControlPlane extends ControlPlane {
   close(): Promise<void>;
+}
+
+export interface RunningControlPlane extends OpenControlPlane {
+  readonly maintenance: Maintenance;
 }
 
 /** Puts intake, worker and reconcilers together over the ports, and starts them. */
@@ -110,7 +115,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     maintenance,
     nudge: (...names) => maintenance.nudge(...names),
     wake: () => void work(),
-    readiness: () => readiness(parts, ownership),
+    readiness: () => readiness(parts, ownership.foreign),
     adopt: async (name) => {
       const node = nodes.get(name);
       if (node === undefined)
@@ -126,6 +131,38 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
       await worker.close();
       waiters.close();
     },
+  };
+}
+
+/**
+ * The half that takes requests in, for replicas whose worker is another process: it has no storage node, and reconciles
+ * nothing. What it accepts is durable, and the worker is woken by the queue.
+ */
+export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'alone'>): OpenControlPlane {
+  const { config, store, queue, metrics } = parts;
+  const waiters = new BatchWaiters(store);
+  const intake = new JournalIntake({
+    store,
+    queue,
+    waiters,
+    groupBatchesMax: config.groupBatches,
+    onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
+  });
+  queue.onEnded((ids) => waiters.announced(ids));
+  return {
+    store,
+    intake,
+    // A nudge saves a reconciler's interval, and is not worth a message of its own.
+    nudge: () => undefined,
+    wake: () => void queue.wake(newId('wake')),
+    readiness: () => readiness(parts, new Map()),
+    adopt: async (name) => {
+      throw new Failure(
+        'storage-node-not-found',
+        `Storage node "${name}" is not connected to this replica; ask its worker: fcr adopt --yes, on that machine.`,
+      );
+    },
+    close: async () => waiters.close(),
   };
 }
 
@@ -173,11 +210,11 @@ function countOutcomes(metrics: Metrics, batches: readonly Batch[]): boolean {
   return returned;
 }
 
-async function readiness({ store, queue }: ControlPlaneParts, ownership: Ownership): Promise<Conditions> {
-  const unready: PartCondition[] = [...ownership.foreign].map(([node, reason]) => ({
-    part: `storage-node ${node}`,
-    reason,
-  }));
+async function readiness(
+  { store, queue }: Pick<ControlPlaneParts, 'store' | 'queue'>,
+  foreign: ReadonlyMap<string, string>,
+): Promise<Conditions> {
+  const unready: PartCondition[] = [...foreign].map(([node, reason]) => ({ part: `storage-node ${node}`, reason }));
   const trouble = queue.trouble();
   const degraded: PartCondition[] = trouble === null ? [] : [{ part: 'queue', reason: trouble }];
   try {

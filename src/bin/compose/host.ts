@@ -5,18 +5,18 @@ import type { Host } from '../../host/host.ts';
 import { LinuxHost } from '../../host/linux/linux-host.ts';
 import { linkedFabric } from '../../host/simulator/simulated-fabric.ts';
 import { SimulatedHost } from '../../host/simulator/simulated-host.ts';
-import { volumesDirectory } from './storage-node.ts';
 
 /** This machine as a host: real where loop devices and mounts can be had, else simulated, with the reasons kept. */
 export async function openHost(config: Config): Promise<Host> {
   const directory = join(config.dataDir, 'host', 'simulated');
-  const fabric = config.storageNode.kind === 'file' ? { fabric: linkedFabric(join(config.dataDir, 'exports')) } : {};
+  const { exportsDirectory, volumesDirectory } = config.host;
+  const fabric = config.storageNode.kind === 'file' ? { fabric: linkedFabric(exportsDirectory) } : {};
   const simulated = (reasons: readonly string[]) => SimulatedHost.open({ directory, reasons, ...fabric });
   if (config.host.mode === 'simulated') return simulated(['host.mode is simulated']);
   if (config.storageNode.kind === 'simulated') return simulated(['the storage node is simulated']);
   const host = await LinuxHost.open({
-    exportsDirectory: join(config.dataDir, 'exports'),
-    volumesDirectory: volumesDirectory(config),
+    exportsDirectory,
+    volumesDirectory,
     stateDirectory: join(config.dataDir, 'host'),
   });
   const { loop, mount, reasons } = host.capabilities;

@@ -1,6 +1,7 @@
 /** The agent of this machine, over its unix socket: mounts. */
 import { limits } from '../../config/limits.ts';
-import { Failure } from '../../domain/errors.ts';
+import { Failure, type Problem } from '../../domain/errors.ts';
+import type { Port } from '../../domain/host.ts';
 import { type Call, ClientTransport } from '../../http/client-transport.ts';
 
 export interface MountView {
@@ -11,6 +12,20 @@ export interface MountView {
   readonly attachment: string | null;
   readonly readOnly?: boolean;
   readonly state?: string;
+}
+
+export interface AgentStatusView {
+  readonly host: string;
+  readonly ports: readonly Port[];
+  readonly capabilities: { readonly simulated: boolean; readonly reasons: readonly string[] };
+  readonly controller: {
+    readonly reachable: boolean | null;
+    readonly lastAnswerAt: number | null;
+    readonly problem: string | null;
+  };
+  readonly registration: { readonly registered: boolean; readonly problem: Problem | null };
+  readonly lastReconcile: { readonly at: number; readonly problem: string | null } | null;
+  readonly mounts: Readonly<Record<string, number>>;
 }
 
 export interface MountWish {
@@ -40,6 +55,10 @@ export class AgentClient {
   async mounts(): Promise<readonly MountView[]> {
     const answer = await this.#call({ method: 'GET', path: '/v1/mounts', repeatable: true });
     return (answer as { readonly items: readonly MountView[] }).items;
+  }
+
+  async status(): Promise<AgentStatusView> {
+    return (await this.#call({ method: 'GET', path: '/v1/status', repeatable: true })) as AgentStatusView;
   }
 
   async unmount(id: string): Promise<void> {

@@ -1,8 +1,9 @@
 /**
  * One run of the command line: its global options, the connection that follows from them, and how answers are shown.
  *
- * Connection: `--server` (or FCR_SERVER) with a token (`--token`, FCR_TOKEN, else the admin token file of the data
- * directory, where it can be read); without a server the controller's socket on this machine, which trusts its file mode.
+ * Connection: `--server` (or FCR_SERVER) with a token (`--token`, `--token-file`, their variables, else the admin token
+ * file of the data directory, where it can be read); without a server the controller's socket on this machine, which
+ * trusts its file mode.
  */
 import type { Command } from 'commander';
 import type { Config } from '../../config/config.ts';
@@ -11,7 +12,7 @@ import type { Loaded } from '../../config/load.ts';
 import { flagOf, type SettingKey, settingKeys } from '../../config/settings.ts';
 import type { Problem } from '../../domain/errors.ts';
 import { ControllerClient } from '../../http/client.ts';
-import type { Endpoint } from '../../http/client-transport.ts';
+import { endpointOf, tokenOf } from '../../http/client-endpoint.ts';
 import { AgentClient } from './agent-client.ts';
 import { type Column, detailsOf, jsonOf, tableOf } from './output.ts';
 import type { CliWorld } from './world.ts';
@@ -97,15 +98,14 @@ export class CliContext {
   }
 
   #connect(config: Config): ControllerClient {
-    const { server, token } = config.client;
-    const stated = token ?? (server === null ? null : this.#adminToken(config.adminTokenFile));
-    return new ControllerClient({ endpoint: this.#endpoint(config), token: stated, maxTries: limits.cliTries });
-  }
-
-  #endpoint(config: Config): Endpoint {
-    const { server, serverCaFile } = config.client;
-    if (server === null) return { socketPath: config.controllerSocket };
-    return serverCaFile === null ? { url: server } : { url: server, tls: { ca: this.world.readFile(serverCaFile) } };
+    const { readFile } = this.world;
+    const endpoint = endpointOf(config, readFile);
+    const fallback = 'socketPath' in endpoint ? null : this.#adminToken(config.adminTokenFile);
+    return new ControllerClient({
+      endpoint,
+      token: tokenOf(config, readFile) ?? fallback,
+      maxTries: limits.cliTries,
+    });
   }
 
   #adminToken(path: string): string | null {

@@ -37,7 +37,7 @@ const nodeView: View<StorageNode> = {
   ],
 };
 
-function portsOf(ports: readonly Port[]): string {
+export function portsOf(ports: readonly Port[]): string {
   return ports.map((port) => `${port.wwpn}${port.state === 'online' ? '' : ` ${port.state}`}`).join('; ');
 }
 

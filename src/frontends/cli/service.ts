@@ -2,12 +2,15 @@
 import type { Command } from 'commander';
 import { environmentVariableOf, flagOf, type SettingKey, settingKeys, settings } from '../../config/settings.ts';
 import { Failure } from '../../domain/errors.ts';
+import { addAgentStatus } from './agent-status.ts';
 import type { CliContext } from './context.ts';
 import { jsonOf, tableOf } from './output.ts';
 import { addGroup, withExamples } from './resource.ts';
 
 /** These are options of the program itself: every verb has them. */
-export const globalSettings: readonly SettingKey[] = ['dataDir', 'socketDirectory', 'server', 'serverCa', 'token'];
+export const globalSettings: readonly SettingKey[] = [
+  ...(['dataDir', 'socketDirectory', 'server', 'serverCa', 'token', 'tokenFile'] as const),
+];
 
 export function addServiceCommands(program: Command, context: CliContext): void {
   const standalone = withSettings(
@@ -21,6 +24,7 @@ export function addServiceCommands(program: Command, context: CliContext): void 
     'standalone --host-mode simulated --log-format json',
   );
   addController(program, context);
+  addAgent(program, context);
   addAdopt(program, context);
   const group = addGroup(program, 'config', 'the configuration', 'config print', 'config print --json');
   addPrint(group, context);
@@ -30,9 +34,9 @@ function addController(program: Command, context: CliContext): void {
   const command = withSettings(
     program
       .command('controller')
-      .description('not available yet: standalone with store postgres and queue bullmq runs all of it')
-      .option('--no-worker', 'the API only')
-      .option('--worker-only', 'the workers only'),
+      .description('run API, workers and storage node, without an agent')
+      .option('--no-worker', 'the API only: any number of replicas (store postgres, queue bullmq)')
+      .option('--worker-only', 'the workers and the storage node only (store postgres, queue bullmq)'),
   );
   command.action(async () => {
     const { worker, workerOnly } = command.opts();
@@ -40,7 +44,28 @@ function addController(program: Command, context: CliContext): void {
     const parts = { api: workerOnly !== true, worker: worker !== false };
     await context.world.services.controller(context.configuration(command).config, parts);
   });
-  withExamples(command, 'controller --store postgres --queue bullmq', 'controller --worker-only');
+  withExamples(
+    command,
+    'controller',
+    'controller --listen 0.0.0.0:8080 --tls-cert /etc/fcr/tls.pem --tls-key /etc/fcr/tls.key',
+    'controller --no-worker --store postgres --postgres-url postgres://fcr@db/fcr --queue bullmq --redis-url redis://redis',
+    'controller --worker-only --config /etc/fc-redirect/fcr.yaml',
+  );
+}
+
+function addAgent(program: Command, context: CliContext): void {
+  const command = withSettings(
+    program.command('agent').description('run the agent of this machine: a client of the controller, for its mounts'),
+  );
+  command.action(async () => context.world.services.agent(context.configuration(command).config));
+  withExamples(
+    command,
+    'agent --server https://controller:8080 --server-ca /etc/fcr/ca.pem --token-file /etc/fcr/agent.token',
+    'agent --server /run/fc-redirect/controller.sock',
+    'agent --server http://127.0.0.1:8080 --token-file /etc/fcr/agent.token --host-exports-directory /srv/fcr/exports --host-volumes-directory /srv/fcr/volumes',
+    'agent status',
+  );
+  addAgentStatus(command, context);
 }
 
 function addAdopt(program: Command, context: CliContext): void {

@@ -34,6 +34,7 @@ export interface CliWorld {
 export interface Services {
   /** Returns when it was told to end, and has. */
   readonly standalone: (config: Config) => Promise<void>;
+  readonly agent: (config: Config) => Promise<void>;
   readonly controller: (config: Config, parts: { readonly api: boolean; readonly worker: boolean }) => Promise<void>;
   /** Answers what was bound, a sentence each. */
   readonly adopt: (config: Config) => Promise<readonly string[]>;

@@ -7,7 +7,7 @@
 //
 // Relies on: the state and exports directories belong to one instance; the kernel calls run on blocking threads.
 
-import { mkdir, realpath } from 'node:fs/promises';
+import { mkdir, realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../config/limits.ts';
@@ -16,6 +16,7 @@ import type { Port } from '../../domain/host.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
+import { isAbsent } from '../../system/durable-file.ts';
 import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { HighWaterLog } from '../../system/high-water-log.ts';
 import type {
@@ -31,7 +32,7 @@ import type {
 import { linkOf } from '../local-medium.ts';
 import { probeCapabilities } from './capabilities.ts';
 import { DeviceMemory } from './device-memory.ts';
-import { discoverPorts, readIdentity } from './identity.ts';
+import { discoverPorts, localFabric, readIdentity } from './identity.ts';
 import { inventoryOf, unmountedLoops } from './inventory.ts';
 import type {
   AttachAnswer,
@@ -115,8 +116,11 @@ export class LinuxHost implements Host {
     }
   }
 
-  discoverPorts(): Promise<readonly Port[]> {
-    return discoverPorts(this.#settings.root);
+  /** The port of the local fabric leads somewhere only where a storage node of this machine keeps its exports. */
+  async discoverPorts(): Promise<readonly Port[]> {
+    const ports = await discoverPorts(this.#settings.root);
+    if (await isThere(this.#settings.exportsDirectory)) return ports;
+    return ports.map((port) => (port.fabric === localFabric ? { ...port, state: 'offline' } : port));
   }
 
   identity(): Promise<HostIdentity> {
@@ -325,6 +329,15 @@ async function settingsOf(options: LinuxHostOptions): Promise<Settings> {
 async function existingPath(path: string): Promise<string> {
   await mkdir(path, { recursive: true, mode: 0o700 });
   return await realpath(path);
+}
+
+async function isThere(directory: string): Promise<boolean> {
+  try {
+    return (await stat(directory)).isDirectory();
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
 }
 
 function surroundingsOf({ root, volumesDirectory }: Settings): Surroundings {

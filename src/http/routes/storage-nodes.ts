@@ -16,12 +16,7 @@ const params = pathParameter('name', 'Name of the storage node.', 'local');
 const tags = ['storage-nodes'];
 
 export function registerStorageNodes(app: App, context: RouteContext): void {
-  const querystring = listQuery({});
-  app.get(
-    '/v1/storage-nodes',
-    { schema: { tags, summary: 'List storage nodes', querystring, response: { 200: answer(storageNodePageSchema) } } },
-    async (request) => await context.controlPlane.store.storageNodeList(pageRequest(request.query)),
-  );
+  registerStorageNodeList(app, context);
   app.get(
     '/v1/storage-nodes/:name',
     { schema: { tags, summary: 'Show a storage node', params, response: { 200: answer(storageNodeSchema) } } },
@@ -35,6 +30,15 @@ export function registerStorageNodes(app: App, context: RouteContext): void {
   registerRegistration(app, context);
   registerAdoption(app, context);
   registerTargets(app, context);
+}
+
+export function registerStorageNodeList(app: App, context: RouteContext): void {
+  const querystring = listQuery({});
+  app.get(
+    '/v1/storage-nodes',
+    { schema: { tags, summary: 'List storage nodes', querystring, response: { 200: answer(storageNodePageSchema) } } },
+    async (request) => await context.controlPlane.store.storageNodeList(pageRequest(request.query)),
+  );
 }
 
 function registerRegistration(app: App, context: RouteContext): void {
@@ -59,7 +63,7 @@ function registerRegistration(app: App, context: RouteContext): void {
 }
 
 /** A person's word after a restore: without it the reconcilers only report. */
-function registerAdoption(app: App, context: RouteContext): void {
+export function registerAdoption(app: App, context: RouteContext): void {
   app.post(
     '/v1/storage-nodes/:name/adopt',
     {

@@ -1,0 +1,163 @@
+/**
+ * API, workers and storage node in one process, or the one half without the other; standalone is this with an agent.
+ *
+ * The whole and the worker have a storage node beside them, and own the data directory. An API replica has nothing there
+ * but the admin token, and shares the store with any number of its kind.
+ */
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from '../../config/config.ts';
+import { Failure } from '../../domain/errors.ts';
+import { type Listening, listen } from '../../http/listeners.ts';
+import { buildServer } from '../../http/server.ts';
+import type { PartCondition } from '../../operations/control-plane.ts';
+import type { Queue } from '../../queue/queue.ts';
+import type { StorageNode } from '../../storage-node/storage-node.ts';
+import type { Store } from '../../store/store.ts';
+import { systemClock } from '../../system/clock.ts';
+import { lockDirectory } from '../../system/directory-lock.ts';
+import { makeDirectoryDurably } from '../../system/durable-file.ts';
+import { Metrics } from '../../telemetry/metrics.ts';
+import type { Closers } from './closers.ts';
+import { type OpenControlPlane, openApiPlane, type RunningControlPlane, startControlPlane } from './control-plane.ts';
+import { prepareFirstStart } from './first-start.ts';
+import { takeNodeLease } from './node-lease.ts';
+import { openQueue } from './queue.ts';
+import { openStorageNode, registerStorageNode } from './storage-node.ts';
+import { openStore } from './store.ts';
+
+export interface ControllerParts {
+  readonly openStore: typeof openStore;
+  readonly openStorageNode: (config: Config) => Promise<StorageNode>;
+}
+
+export const controllerParts: ControllerParts = { openStore, openStorageNode };
+
+export interface ControllerOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** The process must end: what it relies on cannot be trusted any more. */
+  readonly onFatal: (message: string) => void;
+  readonly parts?: ControllerParts;
+  /** Whatever else the process has that may not be ready. */
+  readonly unready?: () => readonly PartCondition[];
+}
+
+export interface Controller {
+  readonly listening: Listening;
+  readonly metrics: Metrics;
+  readonly store: Store;
+}
+
+export interface WorkingController extends Controller {
+  readonly node: StorageNode;
+  readonly controlPlane: RunningControlPlane;
+}
+
+/** With workers, maintenance and a storage node. `api` false: nothing of /v1 but what concerns its own storage node. */
+export async function openController(
+  options: ControllerOptions,
+  closers: Closers,
+  { api }: { readonly api: boolean } = { api: true },
+): Promise<WorkingController> {
+  const { config, log, onFatal, parts = controllerParts } = options;
+  if (!api) requireShared(config, '--worker-only');
+  const lock = await lockDirectory(config.dataDir);
+  closers.add(() => lock.release());
+  const store = await parts.openStore(config, onFatal);
+  closers.add(() => store.close());
+  const alone = config.store.kind === 'sqlite';
+  if (!alone) closers.add(await takeNodeLease({ store, dataDir: config.dataDir, log, onLost: onFatal }));
+  const node = await parts.openStorageNode(config);
+  closers.add(() => node.close());
+  const { queue, metrics } = await openSurroundings(config, store, log, closers);
+  await registerStorageNode(store, node);
+  await prepareFirstStart({ config, store, node, api });
+  const owner = ownerOf(config);
+  const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, alone });
+  closers.add(() => controlPlane.close());
+  const listening = await serve({ ...options, controlPlane, metrics, serveApi: api }, closers);
+  return { listening, metrics, store, node, controlPlane };
+}
+
+/** Intake and events alone, as one of several. */
+export async function openApiReplica(options: ControllerOptions, closers: Closers): Promise<Controller> {
+  const { config, log, onFatal, parts = controllerParts } = options;
+  requireShared(config, '--no-worker');
+  await makeDirectoryDurably(config.dataDir);
+  const store = await parts.openStore(config, onFatal);
+  closers.add(() => store.close());
+  const { queue, metrics } = await openSurroundings(config, store, log, closers);
+  await prepareFirstStart({ config, store, node: null, api: true });
+  const controlPlane = openApiPlane({ config, store, queue, metrics, log, owner: ownerOf(config) });
+  closers.add(() => controlPlane.close());
+  const listening = await serve({ ...options, controlPlane, metrics, serveApi: true }, closers);
+  return { listening, metrics, store };
+}
+
+/** The halves find each other by a database and a queue that several processes can be on. */
+function requireShared({ store, queue }: Config, flag: string): void {
+  const missing = [
+    ...(store.kind === 'postgres' ? [] : [`store postgres (it is ${store.kind})`]),
+    ...(queue.kind === 'bullmq' ? [] : [`queue bullmq (it is ${queue.kind})`]),
+  ];
+  if (missing.length === 0) return;
+  const why = 'API and worker are different processes then.';
+  throw new Failure('invalid-configuration', `${flag} needs ${missing.join(' and ')}: ${why}`);
+}
+
+/** Unique over restarts and replicas. */
+function ownerOf(config: Config): string {
+  return `${config.host.name}:${process.pid}:${Date.now()}`;
+}
+
+async function openSurroundings(
+  config: Config,
+  store: Store,
+  log: Logger,
+  closers: Closers,
+): Promise<{ readonly queue: Queue; readonly metrics: Metrics }> {
+  const sources = { counters: () => store.counters(), backlog: () => store.backlog(), queueDepth: () => queue.depth() };
+  const metrics = new Metrics({ clock: systemClock, sources });
+  closers.add(() => metrics.close());
+  const queue: Queue = await openQueue(config, () => metrics, log);
+  closers.add(() => queue.close());
+  return { queue, metrics };
+}
+
+interface Served extends ControllerOptions {
+  readonly controlPlane: OpenControlPlane;
+  readonly metrics: Metrics;
+  readonly serveApi: boolean;
+}
+
+async function serve(
+  { config, log, unready = () => [], controlPlane, metrics, serveApi }: Served,
+  closers: Closers,
+): Promise<Listening> {
+  await makeDirectoryDurably(dirname(config.controllerSocket));
+  const tls = config.tls === null ? null : await readTls(config.tls);
+  const app = buildServer({
+    controlPlane: {
+      ...controlPlane,
+      readiness: async () => {
+        const conditions = await controlPlane.readiness();
+        return { ...conditions, unready: [...unready(), ...conditions.unready] };
+      },
+    },
+    logger: log,
+    metrics,
+    clock: systemClock,
+    tls,
+    serveMetrics: config.metrics,
+    serveApi,
+  });
+  closers.add(() => app.close());
+  return listen(app, { tcp: config.listen, unix: { path: config.controllerSocket } });
+}
+
+async function readTls({ certFile, keyFile, clientCaFile }: NonNullable<Config['tls']>) {
+  const [cert, key] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')]);
+  return clientCaFile === null ? { cert, key } : { cert, key, clientCa: await readFile(clientCaFile, 'utf8') };
+}
