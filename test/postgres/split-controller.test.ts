@@ -1,0 +1,151 @@
+/** One store and one Redis under several processes: API replicas that take requests in, and a worker that carries them out. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { Failure } from '../../src/domain/errors.ts';
+import { ControllerClient } from '../../src/http/client.ts';
+import { ClientTransport } from '../../src/http/client-transport.ts';
+import { until } from '../support/daemon.ts';
+import { FcrProcess } from '../support/fcr-process.ts';
+import { isSkipped, testOf } from '../support/groups.ts';
+import { type Database, PostgresServer } from '../support/postgres.ts';
+import { RedisServer } from '../support/redis.ts';
+
+const group = isSkipped('redis') ? 'redis' : 'postgres';
+// Each has several processes, and the machine few cores.
+const test = testOf(group).serial;
+
+/** A process of the split, with a directory of its own. */
+class Half {
+  readonly process: FcrProcess;
+  readonly client: ControllerClient;
+  readonly directory: string;
+
+  constructor(directory: string, words: readonly string[], settings: Readonly<Record<string, string>>) {
+    this.directory = directory;
+    mkdirSync(directory);
+    this.client = new ControllerClient({ endpoint: { socketPath: join(directory, 'controller.sock') } });
+    const own = { DATA_DIR: join(directory, 'data'), SOCKET_DIRECTORY: directory, LISTEN: '127.0.0.1:0' };
+    this.process = new FcrProcess({ directory, words: ['controller', ...words], settings: { ...settings, ...own } });
+  }
+
+  start(): Promise<void> {
+    return this.process.start(() => this.client.readiness());
+  }
+
+  async end(): Promise<void> {
+    this.client.close();
+    await this.process.kill();
+  }
+}
+
+class Split {
+  readonly #directory = mkdtempSync(join(tmpdir(), 'fcr-split-'));
+  readonly #halves: Half[] = [];
+  readonly #settings: Readonly<Record<string, string>>;
+
+  private constructor(database: Database, redis: RedisServer) {
+    this.#settings = {
+      STORE: 'postgres',
+      POSTGRES_URL: database.url,
+      QUEUE: 'bullmq',
+      REDIS_URL: redis.url,
+      STORAGE_NODE_KIND: 'simulated',
+      LOG_LEVEL: 'warn',
+    };
+  }
+
+  static async open(t: ExecutionContext): Promise<Split> {
+    const [postgres, redis] = await Promise.all([PostgresServer.start({ unsafeFast: true }), RedisServer.start()]);
+    const split = new Split(await postgres.createDatabase(), redis);
+    t.teardown(async () => {
+      for (const half of split.#halves) await half.end();
+      rmSync(split.#directory, { recursive: true, force: true });
+      await Promise.all([postgres.close(), redis.close()]);
+    });
+    return split;
+  }
+
+  half(name: string, ...words: readonly string[]): Half {
+    const half = new Half(join(this.#directory, name), words, this.#settings);
+    this.#halves.push(half);
+    return half;
+  }
+}
+
+const port = { wwpn: '20:00:02:00:00:00:00:a0', fabric: 'local', state: 'online', synthesized: true } as const;
+const host = { name: 'node1', machineId: 'm', bootId: 'b', simulated: true, initiatorPorts: [port] };
+
+test('what is asked of one replica is carried out by the worker and seen at every replica', async (t) => {
+  const split = await Split.open(t);
+  const [one, two, worker] = [
+    split.half('one', '--no-worker'),
+    split.half('two', '--no-worker'),
+    split.half('worker', '--worker-only'),
+  ];
+  await Promise.all([one.start(), two.start()]);
+  const waiting = one.client.batchSubmit({
+    operations: [{ type: 'volume.create', params: { name: 'early', pool: 'default' } }],
+  });
+  await worker.start();
+  t.is((await waiting).state, 'ended');
+  await until(async () => (await two.client.poolGet('default'))?.status.free === 4, { what: 'the pool is filled' });
+  t.is((await one.client.volumeCreate({ name: 'data' })).state, 'allocated');
+  await two.client.hostRegister(host);
+  const attachment = await two.client.attachmentCreate({ volume: 'data', host: 'node1' });
+  t.is(attachment.state, 'exported');
+  t.is((await one.client.attachmentGet(attachment.id))?.state, 'exported');
+  await one.client.attachmentDelete(attachment.id);
+  await two.client.volumeDelete('data');
+  t.is(await one.client.volumeGet('data'), null);
+});
+
+test('a worker has no API but its status and its own storage node', async (t) => {
+  const split = await Split.open(t);
+  const worker = split.half('worker', '--worker-only');
+  await worker.start();
+  const transport = new ClientTransport({ endpoint: { socketPath: join(worker.directory, 'controller.sock') } });
+  t.teardown(() => transport.close());
+  for (const path of ['/healthz', '/readyz', '/metrics']) {
+    t.is((await transport.call({ method: 'GET', path, repeatable: true })).status, 200);
+  }
+  const failure = await t.throwsAsync(worker.client.volumeList(), { instanceOf: Failure });
+  t.is(failure.code, 'route-not-found');
+  const [node] = (await worker.client.storageNodeList()).items;
+  await worker.client.storageNodeAdopt(node?.name ?? '');
+});
+
+test('a killed worker is succeeded over the same data; a storage node of another directory is refused', async (t) => {
+  const split = await Split.open(t);
+  const worker = split.half('worker', '--worker-only');
+  await worker.start();
+  const other = split.half('other', '--worker-only');
+  other.process.run();
+  await other.process.ended();
+  t.regex(other.process.log, /another data directory works on this store.*\(resource-in-use\)/);
+  await worker.process.kill();
+  await worker.start();
+  t.pass();
+});
+
+test('a replica that comes later makes no further token', async (t) => {
+  const split = await Split.open(t);
+  const [one, two] = [split.half('one', '--no-worker'), split.half('two', '--no-worker')];
+  await one.start();
+  await two.start();
+  t.regex(readFileSync(join(one.directory, 'data', 'admin.token'), 'utf8'), /^fcr_/);
+  t.is((await two.client.tokenList()).items.length, 1);
+});
+
+for (const flag of ['--no-worker', '--worker-only']) {
+  test(`${flag} is refused on SQLite, with what it needs`, async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'fcr-split-'));
+    t.teardown(() => rmSync(directory, { recursive: true }));
+    const settings = { DATA_DIR: directory, SOCKET_DIRECTORY: directory };
+    const half = new FcrProcess({ directory, words: ['controller', flag], settings });
+    half.run();
+    await half.ended();
+    t.regex(half.log, new RegExp(`${flag} needs store postgres .* and queue bullmq`));
+  });
+}
