@@ -57,7 +57,7 @@ class Split {
   }
 
   static async open(t: ExecutionContext): Promise<Split> {
-    const [postgres, redis] = await Promise.all([PostgresServer.start({ unsafeFast: true }), RedisServer.start()]);
+    const [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
     const split = new Split(await postgres.createDatabase(), redis);
     t.teardown(async () => {
       for (const half of split.#halves) await half.end();
