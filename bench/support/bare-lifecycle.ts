@@ -4,6 +4,12 @@ import { join } from 'node:path';
 import SqliteDatabase from 'better-sqlite3';
 import { mount, mountFlags, unmount } from '../../native-bindings/libc.ts';
 import { loopClear, loopConfigure, loopFlags, loopGetFree } from '../../native-bindings/loop.ts';
+import { systemCodeOf } from '../../src/system/system-call-error.ts';
+
+interface LoopDevice {
+  readonly number: number;
+  readonly descriptor: number;
+}
 
 /**
  * What the `lifecycle` bench is held against, in the same process and on the same disk: one bare durable commit, and the
@@ -15,7 +21,7 @@ export class BareLifecycle {
   readonly #target: string;
   readonly #sqlite: SqliteDatabase.Database;
   readonly #insert: SqliteDatabase.Statement;
-  #device: { readonly number: number; readonly descriptor: number } | null = null;
+  #device: LoopDevice | null = null;
 
   constructor(parent: string, sizeBytes: number) {
     this.#directory = mkdtempSync(join(parent, 'fcr-bench-bare-'));
@@ -39,16 +45,29 @@ export class BareLifecycle {
   }
 
   attach(): void {
+    let device = this.#bind();
+    while (device === null) device = this.#bind();
+    this.#device = device;
+    mount(`/dev/loop${device.number}`, this.#target, 'ext4', mountFlags.MS_NOSUID | mountFlags.MS_NODEV);
+  }
+
+  /** Null when somebody else on this machine took the free device first. */
+  #bind(): LoopDevice | null {
     const control = openSync('/dev/loop-control', 'r+');
     const number = loopGetFree(control);
     closeSync(control);
-    const device = `/dev/loop${number}`;
-    const descriptor = openSync(device, 'r+');
+    const descriptor = openSync(`/dev/loop${number}`, 'r+');
     const file = openSync(this.#file, constants.O_RDWR | constants.O_DIRECT);
-    loopConfigure(descriptor, { backingDescriptor: file, flags: loopFlags.LO_FLAGS_DIRECT_IO, mark: 'bench' });
-    closeSync(file);
-    this.#device = { number, descriptor };
-    mount(device, this.#target, 'ext4', mountFlags.MS_NOSUID | mountFlags.MS_NODEV);
+    try {
+      loopConfigure(descriptor, { backingDescriptor: file, flags: loopFlags.LO_FLAGS_DIRECT_IO, mark: 'bench' });
+      return { number, descriptor };
+    } catch (error) {
+      closeSync(descriptor);
+      if (systemCodeOf(error) !== 'EBUSY') throw error;
+      return null;
+    } finally {
+      closeSync(file);
+    }
   }
 
   detach(): void {

@@ -3,8 +3,8 @@
  * `<dataDirectory>/exports/<targetWwpn>/<initiatorWwpn>/<lun>` -> absolute path of the medium.
  *
  * The log of exports is the durable truth (one durable write for all exports of a moment); the links follow it and are made
- * to agree with it at open, so they need no fsync of their own. An export is logged before its links are made, an
- * unexport after they are removed: a link without a record can only be one that a power cut brought back.
+ * to agree with it at open, so they need no fsync of their own. Both change side by side, and the answer waits for both:
+ * a link that does not fit its record can only be what a crash left of a request that was never answered.
  *
  * Cannot fence: a host that has the file open keeps it. Relies on one process per data directory.
  */
@@ -92,25 +92,14 @@ export class LocalExporter implements Exporter {
     const { attachmentId, volumeId, generation, paths } = request;
     const obstacle = this.#obstacleTo(request);
     if (obstacle !== null) return { ok: false, problem: obstacle };
-    const names = paths.map(linkName);
-    for (const name of names) this.#claims.set(name, attachmentId);
-    try {
-      const record = { attachmentId, volumeId, generation, location, paths };
-      return await this.#exportRecord(record, this.#records.get(attachmentId));
-    } finally {
-      for (const name of names) this.#claims.delete(name);
-    }
+    const record = { attachmentId, volumeId, generation, location, paths };
+    return await this.#claiming(record, () => this.#exportRecord(record, this.#records.get(attachmentId)));
   }
 
   async unexport(request: UnexportRequest): Promise<EffectResult<null>> {
     const record = this.#records.get(request.attachmentId);
     if (record === undefined) return { ok: true, value: null };
-    const obstacles = await this.#change(record.paths.map((path) => removal(linkName(path))));
-    if (obstacles.length > 0) return failed(obstacles);
-    this.#onStep('unlinked');
-    await this.#log.append([{ attachmentId: record.attachmentId, gone: true }]);
-    this.#onStep('unlogged');
-    return { ok: true, value: null };
+    return await this.#claiming(record, () => this.#unexportRecord(record));
   }
 
   /** Links that are there and lead where their record says. */
@@ -132,29 +121,65 @@ export class LocalExporter implements Exporter {
     await this.#threads.close();
   }
 
-  /** Paths are added before outdated ones are removed. What cannot be linked is taken back, record included. */
+  /** Nobody else gets the links of a record that is changing, though the log may be ahead of them. */
+  async #claiming<T>({ attachmentId, paths }: ExportRecord, change: () => Promise<T>): Promise<T> {
+    const names = paths.map(linkName);
+    for (const name of names) this.#claims.set(name, attachmentId);
+    try {
+      return await change();
+    } finally {
+      for (const name of names) this.#claims.delete(name);
+    }
+  }
+
+  /** Paths are added before outdated ones are removed. What cannot be logged or linked is taken back. */
   async #exportRecord(record: ExportRecord, before: ExportRecord | undefined): Promise<EffectResult<null>> {
-    if (!isSame(record, before)) await this.#log.append([record]);
-    this.#onStep('logged');
     const names = record.paths.map(linkName);
     const outdated = (before?.paths ?? []).map(linkName);
     const additions = names.map((name) => addition(name, record.location, outdated.includes(name)));
-    const obstacles = await this.#change(additions);
-    if (obstacles.length > 0) {
-      await this.#takeBack(record, before);
-      return failed(obstacles);
+    const [logged, linked] = await Promise.allSettled([
+      this.#append('logged', isSame(record, before) ? [] : [record]),
+      this.#change(additions),
+    ]);
+    if (logged.status === 'rejected' || linked.status === 'rejected' || linked.value.length > 0) {
+      await this.#unlinkAdded(record, before);
+    }
+    if (logged.status === 'rejected') throw logged.reason;
+    if (linked.status === 'rejected') throw linked.reason;
+    if (linked.value.length > 0) {
+      await this.#log.append([before ?? { attachmentId: record.attachmentId, gone: true }]);
+      return failed(linked.value);
     }
     const leftOver = await this.#change(outdated.filter((name) => !names.includes(name)).map(removal));
     this.#onStep('linked');
     return leftOver.length > 0 ? failed(leftOver) : { ok: true, value: null };
   }
 
-  async #takeBack(record: ExportRecord, before: ExportRecord | undefined): Promise<void> {
+  async #unexportRecord(record: ExportRecord): Promise<EffectResult<null>> {
+    const [logged, unlinked] = await Promise.allSettled([
+      this.#append('unlogged', [{ attachmentId: record.attachmentId, gone: true }]),
+      this.#change(record.paths.map((path) => removal(linkName(path)))).then((obstacles) => {
+        this.#onStep('unlinked');
+        return obstacles;
+      }),
+    ]);
+    if (logged.status === 'rejected') throw logged.reason;
+    if (unlinked.status === 'fulfilled' && unlinked.value.length === 0) return { ok: true, value: null };
+    await this.#log.append([record]);
+    if (unlinked.status === 'rejected') throw unlinked.reason;
+    return failed(unlinked.value);
+  }
+
+  async #append(step: LocalExporterStep, records: readonly ExportLogRecord[]): Promise<void> {
+    await this.#log.append(records);
+    this.#onStep(step);
+  }
+
+  async #unlinkAdded(record: ExportRecord, before: ExportRecord | undefined): Promise<void> {
     const kept = (before?.paths ?? []).map(linkName);
     const ours = (await this.#listLinks()).filter(({ location }) => location === record.location);
     const names = new Set(record.paths.map(linkName).filter((name) => !kept.includes(name)));
     await this.#change(ours.filter(({ name }) => names.has(name)).map(({ name }) => removal(name)));
-    await this.#log.append([before ?? { attachmentId: record.attachmentId, gone: true }]);
   }
 
   /** Why the request cannot be carried out whatever the links are; null when nothing is in its way. */

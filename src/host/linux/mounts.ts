@@ -81,7 +81,7 @@ function mountOrExplain(wanted: FilesystemMount, flags: number): void {
 export function showData(wanted: FilesystemMount, shown: ShownPath): void {
   const data = dataDirectory(wanted, shown);
   mkdirSync(shown.path, { recursive: true, mode: mountPointMode });
-  const path = realpathSync(shown.path);
+  const path = realpathSync.native(shown.path);
   if (!isSameDirectory(statSync(path), statSync(data))) {
     refuseUnlessFree(path, wanted);
     mount(data, path, null, mountFlags.MS_BIND);
@@ -158,7 +158,7 @@ export function unmountPath(path: string, isOurs: (loopNumber: number) => boolea
 
 function realPathOrNull(path: string): string | null {
   try {
-    return realpathSync(path);
+    return realpathSync.native(path);
   } catch (error) {
     const code = systemCodeOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
