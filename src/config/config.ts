@@ -70,6 +70,8 @@ export interface DockerConfig {
   readonly socket: { readonly path: string; readonly required: boolean } | null;
   readonly listen: ListenAddress | null;
   readonly specFile: string | null;
+  /** Null: the plugin shows the agent's own token. */
+  readonly tokenFile: string | null;
   readonly scope: (typeof dockerScopes)[number];
 }
 
@@ -194,7 +196,7 @@ function dockerOf(values: SettingValues): DockerConfig {
   const isDefault = stated === 'auto' && values.socketDirectory === rootSocketDirectory;
   const path = isDefault ? defaultDockerSocket : stated;
   const socket = path === 'auto' || path === 'off' ? null : { path, required: !isDefault };
-  return { socket, listen, specFile, scope };
+  return { socket, listen, specFile, tokenFile: values['docker.tokenFile'], scope };
 }
 
 type OptionalText = { [K in SettingKey]: SettingValues[K] extends string | null ? K : never }[SettingKey];

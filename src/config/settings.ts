@@ -126,12 +126,17 @@ export const settings = {
   ),
   'docker.listen': optional('the plugin over TCP as well, on loopback only; port 0: any', listenAddress),
   'docker.spec': optional('where the file is written that tells engines the TCP form', absolutePath),
+  'docker.tokenFile': optional('a token of role operator, for volumes that engines make and remove', absolutePath),
   'docker.scope': setting(
     'what engines are told; auto: global with a shared controller',
     oneOf(...dockerScopes),
     'auto',
   ),
-  'agent.controllerTimeout': setting('how long an agent waits for a silent controller', duration(second, minute), '5s'),
+  'agent.controllerTimeout': setting(
+    'how long an agent waits for a silent controller',
+    duration(2 * second, minute),
+    '5s',
+  ),
   'agent.metricsListen': optional('address and port of the /metrics of an agent, without a token', listenAddress),
   server: optional('the controller that clients and agents talk to: a URL or a unix socket', serverAddress),
   serverCa: optional('whose certificate that controller must show (PEM)', absolutePath),

@@ -15,16 +15,19 @@ export function endpointOf({ client, controllerSocket }: Config, readText: ReadT
 
 /** The stated token, else that of the stated file; null where none is stated. */
 export function tokenOf({ client: { token, tokenFile } }: Config, readText: ReadText): string | null {
-  if (token !== null || tokenFile === null) return token;
-  const text = stated(tokenFile, readText).trim();
-  if (text === '') throw new Failure('invalid-configuration', `tokenFile: ${tokenFile} is empty.`);
+  return token !== null || tokenFile === null ? token : tokenIn(tokenFile, readText);
+}
+
+export function tokenIn(path: string, readText: ReadText): string {
+  const text = contentOf(path, readText).trim();
+  if (text === '') throw new Failure('invalid-configuration', `The token file ${path} is empty.`);
   return text;
 }
 
-function stated(path: string, readText: ReadText): string {
+function contentOf(path: string, readText: ReadText): string {
   try {
     return readText(path);
   } catch (cause) {
-    throw new Failure('invalid-configuration', `tokenFile: ${path} cannot be read.`, { cause });
+    throw new Failure('invalid-configuration', `The token file ${path} cannot be read.`, { cause });
   }
 }

@@ -357,6 +357,52 @@ test('a controller runs with the parts that were asked for', async (t) => {
   );
 });
 
+test('an agent runs for the controller that was named, and its help shows how', async (t) => {
+  const cli = new TestCli(t);
+  await cli.run('agent', '--server', 'https://controller:8080', '--token-file', '/etc/fcr/token', '--host-name', 'n1');
+  t.is(cli.started[0]?.service, 'agent');
+  t.like(cli.started[0]?.config, {
+    host: { name: 'n1' },
+    client: { server: 'https://controller:8080', token: null, tokenFile: '/etc/fcr/token' },
+  });
+  const { out } = await cli.run('agent', '--help');
+  t.regex(out, /fcr agent --server https/);
+});
+
+test('the status of the agent says what keeps it from mounting', async (t) => {
+  const cli = new TestCli(t);
+  const problem = { code: 'host-conflict', detail: 'Host "n1" is another machine.' };
+  const ports = [{ wwpn: '20:00:02:00:00:00:00:01', fabric: 'local', state: 'offline', synthesized: true }];
+  const status = {
+    host: 'n1',
+    ports,
+    capabilities: { simulated: false, reasons: [] },
+    controller: { reachable: false, lastAnswerAt: null, problem: 'connect ECONNREFUSED' },
+    registration: { registered: false, problem },
+    lastReconcile: { at: 0, problem: 'It is another machine.' },
+    mounts: { mounted: 2, attaching: 0 },
+  };
+  const fake = await cli.agent(t, () => ({ status: 200, body: status }));
+  const { code, out } = await cli.run('agent', 'status');
+  t.is(code, 0);
+  t.is(fake.asked[0]?.url, '/v1/status');
+  for (const line of [/offline/, /away: connect ECONNREFUSED/, /refused: .*\(host-conflict\)/, /Mounts: +2 mounted/]) {
+    t.regex(out, line);
+  }
+});
+
+test('a token comes from a file as well, and a file without one is told', async (t) => {
+  const cli = new TestCli(t);
+  const fake = await FakeHttp.onPort(() => ({ status: 200, body: { items: [], nextPageToken: null } }));
+  t.teardown(() => fake.close());
+  const path = join(cli.directory, 'token');
+  writeFileSync(path, 'fcr_secret\n');
+  await cli.run('pool', 'list', '--server', fake.url, '--token-file', path);
+  t.is(fake.asked[0]?.headers.authorization, 'Bearer fcr_secret');
+  writeFileSync(path, '\n');
+  t.regex((await cli.run('pool', 'list', '--server', fake.url, '--token-file', path)).err, /token file .* is empty/);
+});
+
 test('adopt happens on an explicit word only', async (t) => {
   const cli = new TestCli(t);
   t.is((await cli.run('adopt', '--yes')).out, 'storage node bound\n');

@@ -144,6 +144,30 @@ for (const [what, world, pattern] of refused) {
   });
 }
 
+test('a controller is named by its URL or by its socket', (t) => {
+  const serverOf = (server: string) => load({ flags: { server } }).config.client.server;
+  t.is(serverOf('https://controller:8080'), 'https://controller:8080');
+  t.is(serverOf('/run/fc-redirect/controller.sock'), '/run/fc-redirect/controller.sock');
+  t.is(serverOf('unix:/run/c.sock'), '/run/c.sock');
+  t.is(serverOf('unix:///run/c.sock'), '/run/c.sock');
+  t.regex(mistakeOf({ flags: { server: 'controller:8080' } }), /http:\/\/ or https:\/\/, or the path of a unix socket/);
+});
+
+test('an agent looks for the storage node of its machine in its own data directory, unless told otherwise', (t) => {
+  const { host, agent } = load({ flags: { dataDir: '/d' } }).config;
+  t.like(host, { exportsDirectory: '/d/exports', volumesDirectory: '/d/volumes' });
+  t.deepEqual(agent, { controllerTimeoutMs: 5_000, metricsListen: null });
+  const environment = {
+    FCR_HOST_EXPORTS_DIRECTORY: '/c/exports',
+    FCR_HOST_VOLUMES_DIRECTORY: '/c/volumes',
+    FCR_AGENT_CONTROLLER_TIMEOUT: '2s',
+    FCR_AGENT_METRICS_LISTEN: '127.0.0.1:9101',
+  };
+  const stated = load({ environment }).config;
+  t.like(stated.host, { exportsDirectory: '/c/exports', volumesDirectory: '/c/volumes' });
+  t.deepEqual(stated.agent, { controllerTimeoutMs: 2_000, metricsListen: { host: '127.0.0.1', port: 9101 } });
+});
+
 test('all mistakes are told at once', (t) => {
   t.is(mistakeOf({ flags: { store: 'x', queue: 'y' }, environment: { FCR_NONE: '1' } }).split('\n').length, 3);
 });

@@ -2,6 +2,7 @@
  * What an agent's process serves besides its own socket, embedded or not: a frontend that is made of the agent's mounts
  * is started here, each by a function in the list. They are started in this order once the agent runs, and closed before it.
  */
+import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { serveAgentStatus } from '../../agent/server.ts';
 import type { RunningAgent } from '../../agent/start.ts';
@@ -9,6 +10,7 @@ import type { Config } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
 import { startDockerVolumePlugin } from '../../frontends/docker-volume/start.ts';
 import type { ControllerClient } from '../../http/client.ts';
+import { tokenIn } from '../../http/client-endpoint.ts';
 import { systemClock } from '../../system/clock.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 
@@ -22,8 +24,8 @@ export interface AgentSurroundings {
   readonly config: Config;
   readonly log: Logger;
   readonly agent: RunningAgent;
-  /** A further client of the agent's controller, closed with the process; the deadline is that of one call. */
-  readonly connect: (deadlineMs: number) => ControllerClient;
+  /** A further client of the agent's controller, closed with the process; without a token, with that of the agent. */
+  readonly connect: (deadlineMs: number, token?: string | null) => ControllerClient;
   /** Whether other hosts use the same controller. */
   readonly isShared: boolean;
   /** Where frontends count what they are asked. */
@@ -44,7 +46,9 @@ async function startStatusListener({ config, agent }: AgentSurroundings): Promis
 
 async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const { config, log, agent, connect, isShared, metrics } = at;
-  const controller = connect(limits.dockerControllerMs);
+  const { tokenFile } = config.docker;
+  const token = tokenFile === null ? null : tokenIn(tokenFile, (path) => readFileSync(path, 'utf8'));
+  const controller = connect(limits.dockerControllerMs, token);
   const parts = { agent: agent.agent, controller, isShared, clock: systemClock, log, metrics };
   const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
   const { socketPath, port } = plugin;

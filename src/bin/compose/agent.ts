@@ -50,8 +50,8 @@ export async function openAgent(options: AgentOptions, closers: Closers): Promis
   await makeDirectoryDurably(dirname(config.agentSocket));
   const host = await parts.openHost(config);
   closers.add(() => host.close());
-  const connect = (deadlineMs: number) => {
-    const client = new ControllerClient({ endpoint, token, deadlineMs });
+  const connect = (deadlineMs: number, other: string | null = null) => {
+    const client = new ControllerClient({ endpoint, token: other ?? token, deadlineMs });
     closers.add(() => client.close());
     return client;
   };

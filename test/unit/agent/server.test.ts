@@ -2,6 +2,7 @@ import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { MountView } from '../../../src/agent/mount-schema.ts';
+import { serveAgentStatus } from '../../../src/agent/server.ts';
 import { type RunningAgent, startAgent } from '../../../src/agent/start.ts';
 import { Failure } from '../../../src/domain/errors.ts';
 import { type Call, ClientTransport } from '../../../src/http/client-transport.ts';
@@ -74,6 +75,43 @@ test('the status tells host, ports, capabilities, reachability and the last reco
   const { body } = await client.call(get('/v1/status'));
   t.like(body, { host: hostName, capabilities: { simulated: true }, mounts: { mounted: 0 } });
   t.like(body, { controller: { reachable: true }, lastReconcile: { problem: null } });
+});
+
+test('probes and Prometheus are answered on the socket', async (t) => {
+  const { client, running, world } = await serve(t);
+  await running.reconcile();
+  t.deepEqual((await client.call(get('/healthz'))).body, { status: 'ok' });
+  t.deepEqual((await client.call(get('/readyz'))).body, { status: 'ready', unready: [] });
+  await client.call(post({ volume: 'data', path: '/mnt/data' }));
+  t.like(await refusal(t, client.call(post({ volume: 'none' }))), { code: 'volume-not-found' });
+  const metrics = String((await client.call(get('/metrics'))).body);
+  for (const line of [
+    'fcr_agent_mounts{state="mounted"} 1',
+    'fcr_agent_controller_reachable 1',
+    'fcr_agent_registered 1',
+    'fcr_agent_errors_total{action="mount",code="volume-not-found"} 1',
+    'fcr_agent_action_duration_seconds_count{action="mount",outcome="succeeded"} 1',
+    ...['export', 'attach', 'prove', 'mount'].map(
+      (phase) => `fcr_agent_phase_duration_seconds_count{phase="${phase}"} 1`,
+    ),
+  ]) {
+    t.true(metrics.split('\n').includes(line), line);
+  }
+  world.controller.away = true;
+  await running.reconcile();
+  const call = { ...get('/readyz'), alsoAnswer: 503 } as const;
+  t.like((await client.call(call)).body, { status: 'not-ready', unready: [{ part: 'controller' }] });
+});
+
+test('with the port, the same is answered there without mounts', async (t) => {
+  const { running } = await serve(t);
+  const listen = { host: '127.0.0.1', port: 0 };
+  const { port, close } = await serveAgentStatus({ agent: running.agent, metrics: running.metrics, listen });
+  t.teardown(close);
+  const client = new ClientTransport({ endpoint: { url: `http://127.0.0.1:${port}` }, maxTries: 1 });
+  t.teardown(() => client.close());
+  t.regex(String((await client.call(get('/metrics'))).body), /fcr_agent_mounts/);
+  t.like(await refusal(t, client.call(get('/v1/mounts'))), { code: 'route-not-found' });
 });
 
 test('the socket is for its owner alone unless a group is allowed', async (t) => {

@@ -1,0 +1,75 @@
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+import { ControllerLink } from '../../../src/agent/controller-link.ts';
+import type { ControllerPort } from '../../../src/agent/controller-port.ts';
+import { restController } from '../../../src/agent/rest-controller.ts';
+import { Failure } from '../../../src/domain/errors.ts';
+import { ControllerClient } from '../../../src/http/client.ts';
+import { systemClock } from '../../../src/system/clock.ts';
+import { FakeHttp } from '../../support/fake-http.ts';
+
+const answerMs = 200;
+
+function connect(t: ExecutionContext, url: string): ControllerPort {
+  const client = new ControllerClient({ endpoint: { url }, deadlineMs: answerMs });
+  t.teardown(() => client.close());
+  return restController(client, answerMs);
+}
+
+async function refusal(t: ExecutionContext, call: Promise<unknown>): Promise<Failure> {
+  return await t.throwsAsync(call, { instanceOf: Failure });
+}
+
+test('a controller that takes a request and says nothing is unavailable', async (t) => {
+  const silent = http.createServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    silent.close();
+    silent.closeAllConnections();
+  });
+  const port = connect(t, `http://127.0.0.1:${(silent.address() as AddressInfo).port}`);
+  const failure = await refusal(t, port.volumeGet('data'));
+  t.is(failure.code, 'controller-unavailable');
+  t.regex(failure.message, /did not answer within 200 ms/);
+});
+
+test('an operation that outlasts an exchange is followed until it ends', async (t) => {
+  const attachment = { id: 'att_1', state: 'exported' };
+  const accepted = { id: 'bat_1-0', state: 'running' };
+  const controller = await FakeHttp.onPort(({ method }) =>
+    method === 'POST'
+      ? { status: 202, body: accepted }
+      : { status: 200, body: { ...accepted, state: 'succeeded', resource: attachment } },
+  );
+  t.teardown(() => controller.close());
+  const port = connect(t, controller.url);
+  const request = { volume: 'data', host: 'node1', accessMode: 'single-writer', claim: true } as const;
+  t.like(await port.attachmentCreate(request), attachment);
+  t.is(controller.asked[0]?.headers.prefer, 'wait=1');
+});
+
+test('what the controller refuses stays its own word', async (t) => {
+  const problem = { code: 'host-conflict', detail: 'It is another machine.', status: 409 };
+  const controller = await FakeHttp.onPort(() => ({ status: 409, body: problem }));
+  t.teardown(() => controller.close());
+  const failure = await refusal(t, connect(t, controller.url).inventoryBegin('node1'));
+  t.is(failure.code, 'host-conflict');
+});
+
+test('a controller that answers again is noticed once', async (t) => {
+  let isAway = true;
+  let returns = 0;
+  const away = () => Promise.reject(new Failure('controller-unavailable', 'refused'));
+  const port = {
+    inventoryBegin: () => (isAway ? away() : Promise.resolve(1)),
+  } as Partial<ControllerPort> as ControllerPort;
+  const link = new ControllerLink({ port, deadlineMs: 1_000, clock: systemClock, onReturn: () => (returns += 1) });
+  const ask = () => link.call((controller) => controller.inventoryBegin('node1'));
+  await refusal(t, ask());
+  t.is(returns, 0);
+  isAway = false;
+  await ask();
+  await ask();
+  t.is(returns, 1);
+});
