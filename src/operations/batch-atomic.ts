@@ -92,20 +92,24 @@ function stopRound(progress: GroupProgress, batch: PendingBatch, { index, step }
 function planAll(progress: GroupProgress, batch: PendingBatch, decided: boolean): Planned[] {
   const planned: Planned[] = [];
   const postponed = new Map<string, number>();
+  const taken = new Map<string, number>();
   const begun = hasBegun(progress.model, batch);
   for (const { spec, index } of openOperations(batch)) {
     const step = withDefinition(spec, (definition, params): Step => {
-      const operation = { id: operationId(batch.id, index), batch: batch.id, decided };
+      const operation = { id: operationId(batch.id, index), batch: batch.id, decided, forward: decided };
       const keys = definition.keys(params, progress.model);
       const earlier = begun ? null : progress.earlierOnKeys(keys, batch, 0);
       if (earlier !== null) return { kind: 'blocked', on: earlier };
       if (decided) return definition.plan(progress.model, operation, params);
+      const [own] = keys;
       // Two deferred ones get into each other's way only over the resource itself, which is their first key.
-      const concerned = definition.deferred ? keys.slice(0, 1) : keys;
-      const after = concerned.map((key) => postponed.get(key)).find((found) => found !== undefined);
+      const after = definition.deferred
+        ? taken.get(own ?? '')
+        : keys.map((key) => postponed.get(key)).find((found) => found !== undefined);
       if (after !== undefined) return comesTooSoon(after);
       if (!definition.deferred) return definition.plan(progress.model, operation, params);
       for (const key of keys) postponed.set(key, index);
+      taken.set(own ?? '', index);
       return definition.check?.(progress.model, operation, params) ?? { kind: 'undecided' };
     });
     planned.push({ index, step, outcome: step.kind === 'succeeded' ? progress.outcomeOf(step) : null });
@@ -121,7 +125,7 @@ function planAll(progress: GroupProgress, batch: PendingBatch, decided: boolean)
 function comesTooSoon(after: number): Step {
   return failed(
     'resource-in-use',
-    `Operation ${after} of the batch takes the resource away, which it does only when everything else has been carried out; send what follows on it in a batch of its own.`,
+    `Operation ${after} of the batch takes the resource away, which it does only when everything else has been carried out: this one would come too soon. Send it in a batch of its own, after this one has ended.`,
   );
 }
 
@@ -169,7 +173,7 @@ function endDecided(
 function planDeferred(progress: GroupProgress, batch: PendingBatch, index: number): boolean {
   const spec = batch.operations[index];
   assert(spec !== undefined, 'atomic-deferred-operation');
-  const operation = { id: operationId(batch.id, index), batch: batch.id, decided: true };
+  const operation = { id: operationId(batch.id, index), batch: batch.id, decided: true, forward: true };
   const step = withDefinition(spec, (definition, params) => definition.plan(progress.model, operation, params));
   if (step.kind === 'succeeded' || step.kind === 'failed') progress.end(batch, index, step);
   assert(step.kind !== 'blocked', 'atomic-deferred-blocked');

@@ -26,6 +26,8 @@ export interface OperationContext {
   readonly batch: string;
   /** False within an all-or-nothing batch that has effects and is not decided yet. */
   readonly decided: boolean;
+  /** Its all-or-nothing batch is decided `commit`: it may have to wait, and is not refused for that. */
+  readonly forward: boolean;
 }
 
 export interface ReferenceCollector {

@@ -44,6 +44,8 @@ export class Model {
   readonly begun: ReadonlySet<string>;
   /** Batches to look at again. */
   readonly woken: string[] = [];
+  /** Attachments that an undecided batch is going to take away, by the batch. */
+  readonly leaving = new Map<string, string>();
   /** The all-or-nothing batch that is being planned: rows it touches are held for it. */
   holder: string | null = null;
 

@@ -58,11 +58,16 @@ function stand(progress: GroupProgress, { batch, leased, again, failure }: Touch
   const undecided = batch.atomicity === 'all-or-nothing' && batch.decision !== 'commit';
   if (!undecided) {
     // Other operations of the batch may still be in flight under the lease that the batch has.
-    progress.stand(batch, { leased: true, ready: batch.ready || again });
+    progress.stand(batch, { leased: true, ready: batch.ready || again || mayWaitForOwn(batch) });
     return;
   }
   const undoing = failure !== null && batch.decision === null;
   progress.stand(batch, { leased, ready: true, ...(undoing ? { decision: 'undoing' as const, failure } : {}) });
+}
+
+/** A deletion may wait for the detaches of its own all-or-nothing batch. */
+function mayWaitForOwn({ atomicity, operations }: PendingBatch): boolean {
+  return atomicity === 'all-or-nothing' && operations.some(({ type }) => type === 'volume.delete');
 }
 
 function settleOne(model: Model, effect: Effect, result: Result, undecided: boolean): Settled {

@@ -1,5 +1,12 @@
 import type { VolumeRow } from '../store/group.ts';
-import { blockerOf, failed, type OperationContext, type OperationDefinition, succeeded } from './definition.ts';
+import {
+  blockerOf,
+  failed,
+  type OperationContext,
+  type OperationDefinition,
+  succeeded,
+  waitsForHost,
+} from './definition.ts';
 import type { Model, Step } from './model.ts';
 
 /**
@@ -18,6 +25,7 @@ export const volumeDelete: OperationDefinition<'volume.delete'> = {
 
   plan(model, operation, params) {
     const row = model.volume(params.volume);
+    if (row !== null && operation.forward && isHeld(row)) return waitForOwn(model, operation, row);
     const refusal = refuse(model, operation, params.volume, row);
     if (refusal !== null || row === null) return refusal ?? notFound(params.volume);
     const wiping = model.putVolume({
@@ -50,7 +58,7 @@ function refuse(model: Model, operation: OperationContext, name: string, row: Vo
   if (row === null || row.state === 'wiping' || row.state === 'retired') return notFound(name);
   const blocker = blockerOf(row, operation);
   if (blocker !== null) return blocker;
-  if (row.writer !== null || row.readers > 0) return onItsWayOut(model, row) ?? inUse(model, row);
+  if (isHeld(row) && !isLeft(model, operation, row)) return onItsWayOut(model, row) ?? inUse(model, row);
   if (row.state === 'allocated') return null;
   return failed(
     'volume-not-ready',
@@ -59,6 +67,24 @@ function refuse(model: Model, operation: OperationContext, name: string, row: Vo
       related: { volume: row.id, state: row.state },
     },
   );
+}
+
+function isHeld({ writer, readers }: VolumeRow): boolean {
+  return writer !== null || readers > 0;
+}
+
+/** By all that hold it, in the same all-or-nothing batch, before this operation. */
+function isLeft(model: Model, operation: OperationContext, row: VolumeRow): boolean {
+  const holders = model.attachmentsOfVolume(row.id).filter(({ state }) => state !== 'quarantined');
+  return !operation.decided && holders.every(({ id }) => model.leaving.get(id) === operation.batch);
+}
+
+/** For the detaches of its own batch, which was decided with both: from here on nobody else gets the volume. */
+function waitForOwn(model: Model, operation: OperationContext, row: VolumeRow): Step {
+  const blocker = blockerOf(row, operation);
+  if (blocker !== null) return blocker;
+  if (row.pendingOperation === null) model.putVolume({ ...row, heldBy: null, pendingOperation: operation.id });
+  return waitsForHost;
 }
 
 /**

@@ -47,6 +47,7 @@ export const volumeDetach: OperationDefinition<'volume.detach'> = {
     if (row === null) return notFound(params);
     const refusal = refuseForce(model, row, params) ?? blockerOf(row, operation);
     if (refusal !== null) return refusal;
+    model.leaving.set(row.id, operation.batch);
     model.putAttachment(row);
     return null;
   },

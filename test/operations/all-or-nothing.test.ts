@@ -172,6 +172,49 @@ test('HAZARD 6: a name that is given anew behind its deletion refused where the 
   t.is((await world.store.resources.volumeGet('old'))?.state, 'allocated');
 });
 
+test('a volume is detached and deleted by one batch, and goes to nobody in between', async (t) => {
+  const world = await begin(t);
+  await world.run([create('used'), attach('used')]);
+  const attachment = await world.attachmentOf('used');
+  await world.hostSays(attachment, 'claimed');
+  const batch = await world.accept([detach(attachment.id), remove('used')], 'all-or-nothing');
+  const other = await world.accept([attach('used', 'host2'), remove('used'), create('used')]);
+  await world.settleDown();
+  t.deepEqual(words(await world.batch(batch)), ['running', 'running']);
+  t.deepEqual(words(await world.batch(other)), ['running', 'running', 'running']);
+  await world.hostSays(attachment, 'gone');
+  await world.settleDown();
+  t.deepEqual(words(await world.batch(other)), ['volume-not-found', 'volume-not-found', 'done']);
+  await ended(t, world, batch, ['done', 'done']);
+});
+
+test('HAZARD 6: a volume that others hold too is neither detached nor deleted, and what follows a detach is refused with a remedy', async (t) => {
+  const world = await begin(t);
+  const made = await world.run([create('data'), attachReader('data', 'host1'), attachReader('data', 'host2')]);
+  const ids = made.operations.slice(1).map(({ resource }) => resource?.id ?? '');
+  const one = await world.run([detach(ids[0] ?? ''), remove('data')], 'all-or-nothing');
+  await ended(t, world, one.id, ['batch-aborted', 'volume-in-use']);
+  const wrongOrder = await world.run([remove('data'), ...ids.map((id) => detach(id))], 'all-or-nothing');
+  await ended(t, world, wrongOrder.id, ['volume-in-use', 'batch-aborted', 'batch-aborted']);
+  const moved = await world.run([...ids.map((id) => detach(id)), attach('data', 'host3')], 'all-or-nothing');
+  await ended(t, world, moved.id, ['batch-aborted', 'batch-aborted', 'resource-in-use']);
+  t.regex(moved.operations[2]?.problem?.detail ?? '', /Operation 1 of the batch .* batch of its own, after this one/);
+  t.is((await world.store.resources.volumeGet('data'))?.attachments.length, 2);
+  const both = await world.run([...ids.map((id) => detach(id)), remove('data')], 'all-or-nothing');
+  await ended(t, world, both.id, ['done', 'done', 'done']);
+});
+
+test('HAZARD 6: a batch that detaches and deletes leaves both as they were where something else of it fails', async (t) => {
+  const world = await begin(t);
+  await world.run([create('used'), attach('used')]);
+  const { id } = await world.attachmentOf('used');
+  world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
+  const batch = await world.run([createOnDemand('new'), detach(id), remove('used')], 'all-or-nothing');
+  await ended(t, world, batch.id, ['device-error', 'batch-aborted', 'batch-aborted']);
+  t.is((await world.attachmentOf('used')).state, 'exported');
+  t.deepEqual(words(await world.run([attach('used')])), ['existing']);
+});
+
 test('two readers of one volume are detached by one batch', async (t) => {
   const world = await begin(t);
   const made = await world.run([create('data'), attachReader('data', 'host1'), attachReader('data', 'host2')]);

@@ -123,6 +123,13 @@ const scenarios: readonly Scenario[] = [
     words: Array(9).fill('done'),
   },
   {
+    name: 'detach and delete of one volume',
+    atomicity: 'all-or-nothing',
+    before: (x) => [create(`${x}old`), attach(`${x}old`)],
+    batch: (x, { attachments }) => [createOnDemand(x), detach(first(attachments)), remove(`${x}old`)],
+    words: ['done', 'done', 'done'],
+  },
+  {
     name: 'what fails once it is known',
     atomicity: 'all-or-nothing',
     before: (x) => [create(`${x}old`), permit(`${x}old`)],

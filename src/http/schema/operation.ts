@@ -118,7 +118,8 @@ export const batchBody = {
     atomicity: {
       type: ['string', 'null'],
       enum: ['per-operation', 'all-or-nothing', null],
-      description: 'Whether each operation stands alone (the default) or all of them take effect or none.',
+      description:
+        'Whether each operation stands alone (the default) or all of them take effect or none. All or none: detaches and deletions are carried out last, so that what builds on one of them (an attach elsewhere, its name for another volume) is refused with `resource-in-use` and belongs into a later batch; a detach and the deletion of the same volume go together.',
     },
     operations: {
       type: 'array',
