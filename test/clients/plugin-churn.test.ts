@@ -21,7 +21,7 @@ async function persistently(socketPath: string, method: string, body: object): P
     );
     return last === '';
   };
-  await until(succeeds, { what: `${method} ${JSON.stringify(body)}`, timeoutMs: 100_000, everyMs: 100 }).catch(
+  await until(succeeds, { what: `${method} ${JSON.stringify(body)}`, timeoutMs: 100_000, everyMs: 500 }).catch(
     (error) => {
       throw new Error(`${error}: ${last}`);
     },

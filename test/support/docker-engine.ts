@@ -25,7 +25,7 @@ import { mountsBelow, quietly } from './linux-host-harness.ts';
 
 const run = promisify(execFile);
 const commandDeadlineMs = 90_000;
-const debianPath = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
+export const debianPath = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export const image = 'fc/busybox:1';
 
