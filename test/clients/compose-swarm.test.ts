@@ -46,6 +46,8 @@ test('two replicas of a Swarm service have a volume each, and find it again', as
   t.timeout(deadlineMs);
   const world = await DockerWorld.start(t);
   const { engine, plugin } = world;
+  // The scheduler knows the plugins that its nodes have talked to.
+  await engine.docker('volume', 'ls');
   await engine.docker('swarm', 'init', '--advertise-addr', '127.0.0.1', '--listen-addr', '127.0.0.1:2377');
   const source = 'type=volume,source=shard-{{.Task.Slot}},target=/data';
   const mount = `${source},volume-driver=${plugin},volume-opt=size=32MiB`;
