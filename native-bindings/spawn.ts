@@ -51,7 +51,7 @@ export interface SpawnRequest {
 }
 
 /**
- * Answers the process id, of a session of its own, with every signal as it was at the start of a program. The caller
+ * Answers the process id, that leads a group of its own (setsid), with every signal as it was at the start of a program. The caller
  * reaps it. Runs on a thread of libuv's: the calling one stands still until the program has been loaded.
  */
 export async function spawnProgram({ path, argv, environment, descriptors }: SpawnRequest): Promise<number> {
