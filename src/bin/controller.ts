@@ -39,7 +39,10 @@ function greeting(config: Config, { listening }: Controller, { api, worker }: Co
     worker ? node : 'node      none: a worker (fcr controller --worker-only) carries out what is asked here',
   ];
   const next = api
-    ? ['./fcr token create agent-node1 --role host --host node1 --quiet', `./fcr agent --server ${address} --token ...`]
+    ? [
+        `./fcr token create agent --role host --host ${config.host.name} --quiet > agent.token`,
+        `./fcr agent --server ${address} --token-file "$PWD/agent.token"`,
+      ]
     : ['./fcr controller --no-worker'];
   return `\nFC-Redirect ${programOf({ api, worker })} is running.\n  ${lines.join('\n  ')}\n\nTry next:\n  ${next.join('\n  ')}\n\n`;
 }

@@ -101,10 +101,8 @@ test.serial('the commands of the README do what it says, and leave nothing behin
 
 test.serial('the metrics that the documents name are served', async (t) => {
   const machine = await StandaloneMachine.start(t);
-  const served = await shell(
-    machine,
-    'curl -sS --unix-socket /run/fc-redirect/controller.sock http://localhost/metrics',
-  );
+  const ask = (socket: string) => `curl -sS --unix-socket /run/fc-redirect/${socket} http://localhost/metrics`;
+  const served = await shell(machine, `${ask('controller.sock')}; ${ask('agent.sock')}`);
   const named = ['README.md', 'docs/OPERATING.md'].flatMap((document) => readText(document).match(/\bfcr_\w+/g) ?? []);
   t.true(named.length > 5);
   t.deepEqual(

@@ -1,11 +1,12 @@
 /** One store and one Redis under several processes: API replicas that take requests in, and a worker that carries them out. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { Failure } from '../../src/domain/errors.ts';
 import { ControllerClient } from '../../src/http/client.ts';
 import { ClientTransport } from '../../src/http/client-transport.ts';
+import { ProcessAgent } from '../support/controlled-machine.ts';
 import { until } from '../support/daemon.ts';
 import { FcrProcess } from '../support/fcr-process.ts';
 import { isSkipped, testOf } from '../support/groups.ts';
@@ -67,12 +68,46 @@ class Split {
     return split;
   }
 
-  half(name: string, ...words: readonly string[]): Half {
-    const half = new Half(join(this.#directory, name), words, this.#settings);
+  /** An agent of the half, on a simulated host that follows the exports of the worker. */
+  agent(half: Half, worker: Half): ProcessAgent {
+    const directory = join(this.#directory, 'agent');
+    mkdirSync(directory);
+    const server = join(half.directory, 'controller.sock');
+    const within = ['env', 'FCR_HOST_MODE=simulated', '--unset=FCR_TOKEN_FILE'];
+    return new ProcessAgent({ directory, server, data: join(worker.directory, 'data'), within });
+  }
+
+  half(name: string, words: readonly string[], settings: Readonly<Record<string, string>> = {}): Half {
+    const half = new Half(join(this.#directory, name), words, { ...this.#settings, ...settings });
     this.#halves.push(half);
     return half;
   }
 }
+
+const volumesOnDisk = {
+  STORAGE_NODE_KIND: 'file',
+  DEFAULT_POOL_VOLUME_SIZE: '64MiB',
+  DEFAULT_POOL_MIN_FREE: '1',
+};
+
+test('an agent mounts through an API replica what the worker exports, and what it unmounts is free again', async (t) => {
+  const split = await Split.open(t);
+  const api = split.half('api', ['--no-worker'], volumesOnDisk);
+  const worker = split.half('worker', ['--worker-only'], volumesOnDisk);
+  await Promise.all([api.start(), worker.start()]);
+  const agent = split.agent(api, worker);
+  t.teardown(() => agent.end());
+  await agent.start();
+  await api.client.volumeCreate({ name: 'data' });
+  const { id, path } = await agent.mount('data');
+  writeFileSync(join(path, 'file'), 'bytes');
+  t.is((await api.client.attachmentPage()).items[0]?.state, 'attached');
+  await agent.unmount(id);
+  await until(async () => (await api.client.attachmentPage()).items.length === 0, { what: 'it is detached' });
+  await api.client.volumeDelete('data');
+  const wiped = async () => (await api.client.poolGet('default'))?.status.wiping === 0;
+  await until(wiped, { what: 'the worker has wiped it' });
+});
 
 const port = { wwpn: '20:00:02:00:00:00:00:a0', fabric: 'local', state: 'online', synthesized: true } as const;
 const host = { name: 'node1', machineId: 'm', bootId: 'b', simulated: true, initiatorPorts: [port] };
@@ -80,9 +115,9 @@ const host = { name: 'node1', machineId: 'm', bootId: 'b', simulated: true, init
 test('what is asked of one replica is carried out by the worker and seen at every replica', async (t) => {
   const split = await Split.open(t);
   const [one, two, worker] = [
-    split.half('one', '--no-worker'),
-    split.half('two', '--no-worker'),
-    split.half('worker', '--worker-only'),
+    split.half('one', ['--no-worker']),
+    split.half('two', ['--no-worker']),
+    split.half('worker', ['--worker-only']),
   ];
   await Promise.all([one.start(), two.start()]);
   const waiting = one.client.batchSubmit({
@@ -103,7 +138,7 @@ test('what is asked of one replica is carried out by the worker and seen at ever
 
 test('a worker has no API but its status and its own storage node', async (t) => {
   const split = await Split.open(t);
-  const worker = split.half('worker', '--worker-only');
+  const worker = split.half('worker', ['--worker-only']);
   await worker.start();
   const transport = new ClientTransport({ endpoint: { socketPath: join(worker.directory, 'controller.sock') } });
   t.teardown(() => transport.close());
@@ -118,9 +153,9 @@ test('a worker has no API but its status and its own storage node', async (t) =>
 
 test('a killed worker is succeeded over the same data; a storage node of another directory is refused', async (t) => {
   const split = await Split.open(t);
-  const worker = split.half('worker', '--worker-only');
+  const worker = split.half('worker', ['--worker-only']);
   await worker.start();
-  const other = split.half('other', '--worker-only');
+  const other = split.half('other', ['--worker-only']);
   other.process.run();
   await other.process.ended();
   t.regex(other.process.log, /another data directory works on this store.*\(resource-in-use\)/);
@@ -131,7 +166,7 @@ test('a killed worker is succeeded over the same data; a storage node of another
 
 test('a replica that comes later makes no further token', async (t) => {
   const split = await Split.open(t);
-  const [one, two] = [split.half('one', '--no-worker'), split.half('two', '--no-worker')];
+  const [one, two] = [split.half('one', ['--no-worker']), split.half('two', ['--no-worker'])];
   await one.start();
   await two.start();
   t.regex(readFileSync(join(one.directory, 'data', 'admin.token'), 'utf8'), /^fcr_/);
