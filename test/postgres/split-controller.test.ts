@@ -73,7 +73,7 @@ class Split {
     const directory = join(this.#directory, 'agent');
     mkdirSync(directory);
     const server = join(half.directory, 'controller.sock');
-    const within = ['env', 'FCR_HOST_MODE=simulated', '--unset=FCR_TOKEN_FILE'];
+    const within = ['env', '--unset=FCR_TOKEN_FILE', 'FCR_HOST_MODE=simulated'];
     return new ProcessAgent({ directory, server, data: join(worker.directory, 'data'), within });
   }
 
