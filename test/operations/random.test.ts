@@ -160,14 +160,12 @@ class Run {
 }
 
 /**
- * Within an all-or-nothing batch a deletion takes effect behind everything else; what builds on one, or on another, is
- * refused, and not this model's matter.
+ * Within an all-or-nothing batch what takes something away takes effect behind everything else, a deletion behind
+ * detaches; what builds on one is refused, and not this model's matter.
  */
 function lastThingsLast(asked: readonly Wish[]): Wish[] {
-  const rank = (wish: Wish) => (isLast(wish) ? 1 : 0);
-  const ordered = [...asked].sort((a, b) => rank(a) - rank(b));
-  const firstLast = ordered.findIndex(isLast);
-  return firstLast < 0 ? ordered : ordered.slice(0, firstLast + 1);
+  const rank = (wish: Wish) => (wish.do === 'delete' ? 2 : isLast(wish) ? 1 : 0);
+  return [...asked].sort((a, b) => rank(a) - rank(b));
 }
 
 type LastWish = Extract<Wish, { do: 'delete' | 'detach' | 'forget' }>;
