@@ -2,12 +2,14 @@
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { limits } from '../../src/config/limits.ts';
-import { Failure } from '../../src/domain/errors.ts';
+import { assert, Failure } from '../../src/domain/errors.ts';
 import { type Batch, type Operation, type OperationSpec, operationId } from '../../src/domain/operation.ts';
 import { BatchWaiters } from '../../src/operations/batch-waiters.ts';
 import { JournalIntake } from '../../src/operations/intake.ts';
+import { groupPlanner } from '../../src/operations/planner.ts';
 import { OperationWorker } from '../../src/operations/worker.ts';
 import { InProcessQueue } from '../../src/queue/in-process/in-process-queue.ts';
+import type { GroupPlanner } from '../../src/store/group.ts';
 import type { Effect, GroupAnswer, JournalStore, NewBatch } from '../../src/store/store.ts';
 import { attach, create, createOnDemand, OperationWorld, permit, words } from '../support/operation-world.ts';
 import { sqliteWorld } from '../support/store-world.ts';
@@ -61,6 +63,7 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
   const groups: number[] = [];
   const intake = new JournalIntake({ store, queue, waiters, onCommit: (batches) => groups.push(batches) });
   const ended: Batch[] = [];
+  const mistakes: string[] = [];
   const worker = new OperationWorker({
     store,
     nodes: new Map([[world.node.name, world.node]]),
@@ -71,9 +74,9 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
       waiters.ended(batches);
     },
     onPoolsBelowMinimum: () => undefined,
-    observe: { phase: () => undefined, group: () => undefined, mistake: () => undefined },
+    observe: { phase: () => undefined, group: () => undefined, mistake: (outcome) => mistakes.push(outcome) },
   });
-  return { queue, waiters, intake, worker, groups, ended };
+  return { queue, waiters, intake, worker, groups, ended, mistakes };
 }
 
 async function until(what: () => boolean): Promise<void> {
@@ -214,6 +217,30 @@ test('a close answers those who wait, and whoever comes later at once', async (t
   waiters.close();
   t.is(await waiting, null);
   t.is(await waiters.wait('batch_none', deadlineMs), null);
+});
+
+test('a bug in planning is counted, its batch ends, and the worker goes on', async (t) => {
+  const mistaken = 'mistaken';
+  const planner: GroupPlanner = {
+    ...groupPlanner,
+    advance: (batches, ...rest) => {
+      const specs = batches.flatMap(({ operations }) => operations);
+      assert(!specs.some(({ params }) => 'name' in params && params.name === mistaken), 'planted');
+      return groupPlanner.advance(batches, ...rest);
+    },
+  };
+  const world = await OperationWorld.open(t, open, { planner, free: 2 });
+  const { worker, intake, mistakes } = machinery(t, world);
+  const batches = [create('before'), create(mistaken), create('behind')].map((one) => world.newBatch([one]));
+  await Promise.all(batches.map((batch) => intake.accept(batch)));
+  void worker.run();
+  const ended = await Promise.all(batches.map(({ id }) => intake.waitEnded(id, deadlineMs)));
+  await worker.close();
+  t.deepEqual(
+    ended.map((batch) => (batch === null ? 'not ended' : words(batch).join())),
+    ['done', 'internal', 'done'],
+  );
+  t.deepEqual(mistakes, ['failed']);
 });
 
 test('a store that throws costs a round, not the work', async (t) => {

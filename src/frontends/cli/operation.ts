@@ -49,9 +49,16 @@ export function addOperationCommands(program: Command, context: CliContext): voi
     context,
     view,
     about: 'operations, newest first',
-    filters: { '--state <state>': 'in this state', '--type <type>': 'of this type, e.g. volume.create' },
+    filters: {
+      '--state <state>': 'in this state: accepted, running, succeeded or failed',
+      '--type <type>': 'of this type, e.g. volume.create',
+    },
     page: (client, { state, type }, page) => client.operationList(stated({ state, type }), page),
-    examples: ['operation list', 'operation list --state failed --type volume.attach'],
+    examples: [
+      'operation list',
+      'operation list --state running',
+      'operation list --state failed --type volume.attach',
+    ],
   });
   addGet(group, {
     context,

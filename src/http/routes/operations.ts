@@ -9,6 +9,7 @@ import { operationPageSchema, operationSchema, operationStates } from '../schema
 
 const params = pathParameter('id', 'Id of the operation.', 'bat_01JD0000000000000000000000-0');
 const tags = ['operations'];
+const description = 'Newest first, those that have not ended among them.';
 
 export function registerOperations(app: App, context: RouteContext): void {
   const querystring = listQuery({
@@ -17,7 +18,15 @@ export function registerOperations(app: App, context: RouteContext): void {
   });
   app.get(
     '/v1/operations',
-    { schema: { tags, summary: 'List operations', querystring, response: { 200: answer(operationPageSchema) } } },
+    {
+      schema: {
+        tags,
+        summary: 'List operations',
+        description,
+        querystring,
+        response: { 200: answer(operationPageSchema) },
+      },
+    },
     async (request) => {
       const { pageSize: _size, pageToken: _token, ...filter } = request.query;
       const page = await context.controlPlane.store.operationList(filter, pageRequest(request.query));
