@@ -188,6 +188,20 @@ test('a volume is detached and deleted by one batch, and goes to nobody in betwe
   await ended(t, world, batch, ['done', 'done']);
 });
 
+test('a deletion goes on with the end of the detach that it waits for, not with a lease', async (t) => {
+  const world = await begin(t);
+  await world.run([create('used'), attach('used')]);
+  const { id } = await world.attachmentOf('used');
+  const batch = await world.accept([detach(id), remove('used')], 'all-or-nothing');
+  const { effects } = await world.advance();
+  t.true((await world.settle(await world.carryOut(effects))).more);
+  t.deepEqual(
+    (await world.advance()).ended.map((one) => one.id),
+    [batch],
+  );
+  await ended(t, world, batch, ['done', 'done']);
+});
+
 test('HAZARD 6: a volume that others hold too is neither detached nor deleted, and what follows a detach is refused with a remedy', async (t) => {
   const world = await begin(t);
   const made = await world.run([create('data'), attachReader('data', 'host1'), attachReader('data', 'host2')]);
