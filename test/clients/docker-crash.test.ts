@@ -53,6 +53,8 @@ test('dockerd is killed and started again: once nothing runs, the volume can be 
   await engine.up();
   await engine.docker('rm', '-f', 'user').catch(() => undefined);
   await engine.docker('rm', '-f', 'second').catch(() => undefined);
+  const [volume] = JSON.parse(await engine.docker('volume', 'inspect', 'data'));
+  t.true(volume.Status.references.length > 0, 'the killed engine left no reference: this test shows nothing');
   await engine.docker('volume', 'rm', 'data');
   t.is(await world.machine.controller.volumeGet('data'), null);
   await world.comesToRest(t);

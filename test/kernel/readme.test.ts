@@ -1,14 +1,13 @@
 /**
  * The commands of README.md, as a reader would type them, against a real standalone: what a page promises must happen.
- *
- * A block marked `<!-- run -->` is run, all of them in one shell, in the order of the page. `# prints: text` behind a
- * command says what its output must contain. Places of the machine (sockets, data, port, mount points) are the test's own.
+ * Places of the machine (sockets, data, port, mount points) are the test's own.
  */
 import assert from 'node:assert';
 import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { markedBlocks, scriptOf } from '../support/document-commands.ts';
 import { testOf } from '../support/groups.ts';
 import { loopsBelow, mountsBelow } from '../support/linux-host-harness.ts';
 import { StandaloneMachine } from '../support/standalone-machine.ts';
@@ -17,42 +16,6 @@ import { projectRoot, readText } from '../tidy/source-tree.ts';
 const test = testOf('kernel');
 const run = promisify(execFile);
 const runDeadlineMs = 150_000;
-
-function markedBlocks(document: string): readonly string[] {
-  return [...readText(document).matchAll(/<!-- run -->\n```sh\n(.*?)```/gs)].map(([, block = '']) => block);
-}
-
-/** A command may go over several lines, as long as its quotes or its backslashes do; `# prints:` ends it. */
-function scriptOf(blocks: readonly string[]): string {
-  const lines = blocks.join('').split('\n');
-  const script: string[] = ['set -euo pipefail'];
-  let command: string[] = [];
-  for (const line of lines) {
-    const [, text = '', , printed] = /^(.*?)(\s+# prints: (.*))?$/.exec(line) ?? [];
-    command.push(text);
-    if (isOpen(command.join('\n'))) continue;
-    const whole = command.join('\n');
-    script.push(printed === undefined ? whole : `{ ${whole}\n} | expect ${quoted(printed)}`);
-    command = [];
-  }
-  return script.join('\n');
-}
-
-function isOpen(command: string): boolean {
-  return command.endsWith('\\') || (command.match(/'/g) ?? []).length % 2 === 1;
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-/** Fails, naming what was missing and what came instead. */
-const expectFunction = String.raw`
-expect() {
-  local came
-  came=$(cat)
-  case $came in *"$1"*) ;; *) printf 'not printed: %s\ninstead: %s\n' "$1" "$came" >&2; return 1 ;; esac
-}`;
 
 function onMachine(script: string, { directory, logTail }: StandaloneMachine): string {
   // The greeting says where it listens.
@@ -88,7 +51,7 @@ test.serial('the commands of the README do what it says, and leave nothing behin
   t.true(blocks.length >= 5);
   const machine = await StandaloneMachine.start(t);
   mkdirSync(machine.mountPath(''), { recursive: true });
-  await t.notThrowsAsync(shell(machine, `${expectFunction}\n${scriptOf(blocks)}`));
+  await t.notThrowsAsync(shell(machine, scriptOf(blocks)));
   t.deepEqual([mountsBelow(machine.directory), loopsBelow(machine.directory)], [[], []]);
   const volumes: readonly { readonly name: string | null }[] = JSON.parse(
     await shell(machine, './fcr volume list --json'),

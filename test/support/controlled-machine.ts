@@ -15,6 +15,8 @@ import { loopsBelow, mountsBelow, quietly, requireKernel } from './linux-host-ha
 
 export const hostName = 'node1';
 
+type Settings = Readonly<Record<string, string>>;
+
 export class ControlledMachine {
   readonly directory: string;
   readonly controller: FcrProcess;
@@ -60,17 +62,18 @@ export class ControlledMachine {
   /** An agent with a token of the host, not running yet. */
   async agent(
     name: string,
-    options: { readonly within?: readonly string[]; token?: string } = {},
+    options: { readonly within?: readonly string[]; token?: string; readonly settings?: Settings } = {},
   ): Promise<ProcessAgent> {
     const directory = made(join(this.directory, name));
     const token = options.token ?? (await this.token(`agent-${name}`));
     writeFileSync(join(directory, 'token'), `${token}\n`, { mode: 0o600 });
-    const { within } = options;
+    const { within, settings = {} } = options;
     const server = `http://127.0.0.1:${this.#port}`;
     const agent = new ProcessAgent({
       directory,
       server,
       data: this.controllerData,
+      settings,
       ...(within === undefined ? {} : { within }),
     });
     this.#agents.push(agent);
@@ -97,6 +100,8 @@ export interface ProcessAgentOptions {
   readonly server: string;
   /** The data directory of the controller's storage node. */
   readonly data: string;
+  /** Without FCR_; over those of every agent. */
+  readonly settings: Settings;
   readonly within?: readonly string[];
 }
 
@@ -105,7 +110,7 @@ export class ProcessAgent {
   readonly process: FcrProcess;
   readonly api: ClientTransport;
 
-  constructor({ directory, server, data, within = [] }: ProcessAgentOptions) {
+  constructor({ directory, server, data, settings, within = [] }: ProcessAgentOptions) {
     this.directory = directory;
     this.api = new ClientTransport({ endpoint: { socketPath: join(directory, 'agent.sock') }, maxTries: 1 });
     this.process = new FcrProcess({
@@ -124,6 +129,7 @@ export class ProcessAgent {
         RECONCILE_ATTACHMENTS: '1s',
         AGENT_CONTROLLER_TIMEOUT: '3s',
         LOG_LEVEL: 'warn',
+        ...settings,
       },
     });
   }

@@ -7,6 +7,7 @@
 import assert from 'node:assert';
 import { execFile } from 'node:child_process';
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -160,6 +161,7 @@ export class DockerEngine {
 
 export function installBusybox(root: string): void {
   for (const directory of ['bin', 'etc', 'tmp']) mkdirSync(join(root, directory), { recursive: true });
+  chmodSync(join(root, 'tmp'), 0o1777);
   copyFileSync('/usr/bin/busybox', join(root, 'bin/busybox'));
   for (const applet of [
     'sh',

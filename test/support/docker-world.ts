@@ -33,9 +33,12 @@ export class DockerWorld {
     this.socketPath = socketPath;
   }
 
-  static async start(t: ExecutionContext, options: EngineOptions = {}): Promise<DockerWorld> {
+  static async start(
+    t: ExecutionContext,
+    options: EngineOptions & { readonly settings?: Readonly<Record<string, string>> } = {},
+  ): Promise<DockerWorld> {
     const own = ownPlugin(t);
-    const machine = await StandaloneMachine.start(t, { DOCKER_SOCKET: own.socketPath });
+    const machine = await StandaloneMachine.start(t, { DOCKER_SOCKET: own.socketPath, ...options.settings });
     const engine = await DockerEngine.start(t, options);
     return new DockerWorld(machine, engine, own);
   }

@@ -15,19 +15,19 @@ export class PodmanEngine {
   readonly directory = mkdtempSync('/var/tmp/fcr-podman-');
 
   /** With the image, and the volume plugin `fc` at the socket. */
-  static async start(t: ExecutionContext, pluginSocket: string): Promise<PodmanEngine> {
+  static async start(t: ExecutionContext, pluginSocket: string, name = image): Promise<PodmanEngine> {
     for (const program of ['/usr/bin/podman', '/usr/bin/busybox']) assert(existsSync(program), `${program} is missing`);
     const engine = new PodmanEngine();
     t.teardown(() => engine.#takeDown());
     writeFileSync(join(engine.directory, 'containers.conf'), configuration(pluginSocket));
-    await engine.#importImage();
+    await engine.#importImage(name);
     return engine;
   }
 
   /** What the command printed, without the last newline. */
   async podman(...words: readonly string[]): Promise<string> {
     try {
-      return (await this.#run('/usr/bin/podman', [...this.#places(), ...words])).trimEnd();
+      return (await this.#run(this.commandLine[0], [...this.commandLine.slice(1), ...words])).trimEnd();
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       throw new Error(`podman ${words.join(' ')}: ${'stderr' in error ? String(error.stderr).trim() : error.message}`);
@@ -35,27 +35,32 @@ export class PodmanEngine {
   }
 
   async run(volume: string, script: string, ...options: readonly string[]): Promise<string> {
-    const place = ['--rm', '--network', 'none', '-v', `${volume}:/data`];
+    const place = ['--rm', '-v', `${volume}:/data`];
     return await this.podman('run', ...place, ...options, image, 'sh', '-c', script);
   }
 
-  #places(): string[] {
+  /** With everything that comes before the verb. */
+  get commandLine(): readonly [string, ...string[]] {
     const at = (name: string) => join(this.directory, name);
-    return ['--root', at('root'), '--runroot', at('run'), '--tmpdir', at('tmp'), '--storage-driver', 'overlay'];
+    const places = ['--root', at('root'), '--runroot', at('run'), '--tmpdir', at('tmp'), '--storage-driver', 'overlay'];
+    return ['/usr/bin/podman', ...places];
+  }
+
+  get configured(): NodeJS.ProcessEnv {
+    return { CONTAINERS_CONF: join(this.directory, 'containers.conf') };
   }
 
   async #run(program: string, words: readonly string[]): Promise<string> {
-    const configured = { CONTAINERS_CONF: join(this.directory, 'containers.conf') };
-    const env = { PATH: debianPath, HOME: this.directory, TMPDIR: this.directory, ...configured };
+    const env = { PATH: debianPath, HOME: this.directory, TMPDIR: this.directory, ...this.configured };
     return (await run(program, [...words], { env, cwd: this.directory, timeout: commandDeadlineMs })).stdout;
   }
 
-  async #importImage(): Promise<void> {
+  async #importImage(name: string): Promise<void> {
     const root = join(this.directory, 'image');
     mkdirSync(root);
     installBusybox(root);
     await this.#run('/usr/bin/tar', ['-C', root, '-cf', `${root}.tar`, '.']);
-    await this.podman('import', `${root}.tar`, image);
+    await this.podman('import', `${root}.tar`, name);
   }
 
   async #takeDown(): Promise<void> {
@@ -69,6 +74,7 @@ export class PodmanEngine {
 function configuration(pluginSocket: string): string {
   return `
 [containers]
+netns = "none"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 runtime = "runc"

@@ -83,3 +83,16 @@ const wordings: Readonly<Record<ErrorKind, Wording>> = {
 export function errorText(told: Problem): string {
   return wordings[errorCatalogue[told.code].kind](told);
 }
+
+/**
+ * What stands in for an answer where a volume may be there and cannot be looked up. dockerd takes every error of Get for
+ * "no such volume" (it would forget the volume and start the container on an empty local one), except when the exchange
+ * itself fails. No space in it: Go's client then quotes the whole line in its error, so that people read why.
+ */
+export function unanswered(told: Problem): string {
+  return `FC-Redirect:${errorText(told).replaceAll(/\s+/g, '_').slice(0, 200)}\r\n\r\n`;
+}
+
+export function saysAbsent(told: Problem): boolean {
+  return errorCatalogue[told.code].kind === 'not-found';
+}

@@ -10,7 +10,7 @@ import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { calls, isPluginMethod, type PluginMethod } from './calls.ts';
-import { errorText, failureStatus, mediaType, parseRequest } from './protocol.ts';
+import { errorText, failureStatus, mediaType, parseRequest, saysAbsent, unanswered } from './protocol.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
 export interface PluginServerOptions {
@@ -44,7 +44,11 @@ async function answer(
     send(response, 404, { Err: `There is no ${request.method} /${path.slice(0, 64)} in this plugin.` });
     return;
   }
-  const { status, body } = await called(options, path, request);
+  const { status, body, problem } = await called(options, path, request);
+  if (path === 'VolumeDriver.Get' && problem !== null && !saysAbsent(problem)) {
+    request.socket.end(unanswered(problem));
+    return;
+  }
   send(response, status, body);
 }
 
@@ -58,12 +62,12 @@ async function called(options: PluginServerOptions, method: PluginMethod, reques
     name = asked.name;
     const body = await calls[method](driver, asked);
     metrics.dockerCallEnded(method, 'succeeded', took());
-    return { status: 200, body };
+    return { status: 200, body, problem: null };
   } catch (error) {
     const told = problemOf(error);
     metrics.dockerCallEnded(method, errorCatalogue[told.code].kind, took());
     logFailure(options, { method, volume: name, durationMs: Math.round(took()) }, told, error);
-    return { status: failureStatus, body: { Err: errorText(told) } };
+    return { status: failureStatus, body: { Err: errorText(told) }, problem: told };
   }
 }
 

@@ -69,8 +69,7 @@ export class VolumeDriver {
 
   /** Answers the mount point: an empty directory of the volume's filesystem at its first mount. */
   async mount(name: string, reference: string): Promise<string> {
-    // Also what nobody needs at the moment, and is there all the same.
-    const here = this.#shared().find((record) => record.volume === name);
+    const here = this.#here(name);
     const manner = here === undefined ? mannerOf((await this.#existing(name)).labels) : mannerOfRecord(here);
     return (await this.#agent.mount({ volume: here?.volumeId ?? name, ...manner, reference })).path;
   }
@@ -96,7 +95,7 @@ export class VolumeDriver {
   }
 
   async list(): Promise<readonly VolumeShown[]> {
-    const here = new Map(this.#mountedHere().map((record) => [record.volume, record]));
+    const here = new Map(this.#shared().map((record) => [record.volume, record]));
     try {
       const volumes = await this.#allVolumes();
       return volumes.map((volume) => shownVolume(volume, here.get(volume.name ?? '')));
@@ -135,6 +134,9 @@ export class VolumeDriver {
   }
 
   async #existing(name: string): Promise<Volume> {
+    // dockerd repeats a request whose exchange broke without its body.
+    if (name === '')
+      throw new Failure('controller-unavailable', "The volume could not be looked up; the agent's log says why.");
     const volume = isName(name) ? await this.#controller.volumeGet(name) : null;
     if (volume === null) throw new Failure('volume-not-found', `no such volume: ${name}`);
     return volume;
@@ -163,13 +165,10 @@ export class VolumeDriver {
   }
 
   #here(name: string): MountRecord | undefined {
-    return this.#mountedHere().find((record) => record.volume === name);
+    return this.#shared().find((record) => record.volume === name);
   }
 
-  #mountedHere(): readonly MountRecord[] {
-    return this.#shared().filter(isWanted);
-  }
-
+  /** What nobody needs at the moment, and is there all the same, included. */
   #shared(): readonly MountRecord[] {
     return this.#agent.mounts().filter(({ state, references }) => state === 'mounted' && references !== undefined);
   }
@@ -202,11 +201,15 @@ function mannerOfRecord({ readOnly, uid, gid, mode }: MountRecord): MountManner 
   };
 }
 
+function mountPointOf(here: MountRecord | undefined): string {
+  return here !== undefined && isWanted(here) ? here.path : '';
+}
+
 function shownVolume(volume: Volume, here: MountRecord | undefined): VolumeShown {
   const { name, createdAt, allocatedAt, pool, wwid, state, qosPolicy, sizeBytes, filesystem, attachments } = volume;
   return {
     Name: name ?? volume.id,
-    Mountpoint: here?.path ?? '',
+    Mountpoint: mountPointOf(here),
     CreatedAt: new Date(allocatedAt ?? createdAt).toISOString(),
     Status: { id: volume.id, pool, wwid, state, qos: qosPolicy, sizeBytes, filesystem, attachments, ...local(here) },
   };
@@ -217,7 +220,7 @@ function shownRecord(here: MountRecord): VolumeShown {
   const { sizeBytes = null, wwid = null } = here.held?.target ?? {};
   return {
     Name: here.volume,
-    Mountpoint: here.path,
+    Mountpoint: mountPointOf(here),
     CreatedAt: new Date(here.createdAt).toISOString(),
     Status: { id: here.volumeId, wwid, sizeBytes, filesystem: here.held?.filesystem ?? null, ...local(here) },
   };

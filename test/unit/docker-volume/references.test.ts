@@ -73,6 +73,8 @@ test('a mount that nobody needs any more, and that a crash left, is ended by the
   t.is(world.agents.controller.attachments.size, 0);
 });
 
+const away = 'What is mounted on this host goes on; try again.';
+
 test('with the controller away containers stop and start again on what is mounted, and nothing new begins', async (t) => {
   const world = await PluginWorld.start(t);
   await created(world, 'data');
@@ -90,10 +92,17 @@ test('with the controller away containers stop and start again on what is mounte
     await world.call('VolumeDriver.Remove', { Name: 'data' }),
   ]) {
     t.is(answer.status, 500);
-    t.regex(String(answer.body.Err), /What is mounted on this host goes on; try again/);
+    t.true(String(answer.body.Err).endsWith(away));
   }
+  // dockerd would take an answer for "no such volume", and start the container on an empty one of its own.
+  const lookup = 'POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\nContent-Length: 16\r\n\r\n{"Name":"other"}';
+  t.is(await world.exchange(lookup), `FC-Redirect:connection_refused_${away.replaceAll(' ', '_')}\r\n\r\n`);
+  // It repeats what it could not finish without the body.
+  const repeated = 'POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n';
+  t.regex(await world.exchange(repeated), /^FC-Redirect:The_volume_could_not_be_looked_up/);
   await unmountOf(world, 'data', 'one');
   await unmountOf(world, 'data', 'two');
+  t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: '' } });
   t.deepEqual((await mountOf(world, 'data', 'three')).body, body);
   world.agents.controller.away = false;
   await unmountOf(world, 'data', 'three');

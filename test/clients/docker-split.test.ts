@@ -1,0 +1,66 @@
+/** dockerd on a host whose agent is a process of its own: the controller goes away and comes back. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ControlledMachine } from '../support/controlled-machine.ts';
+import { until } from '../support/daemon.ts';
+import { DockerEngine, image } from '../support/docker-engine.ts';
+import { ownPlugin } from '../support/docker-world.ts';
+import { testOf } from '../support/groups.ts';
+import { loopsBelow, mountsBelow } from '../support/linux-host-harness.ts';
+
+const test = testOf('clients').serial;
+
+test('with the controller down, containers stop and start on what is mounted, and others are told why not', async (t) => {
+  t.timeout(170_000);
+  const { plugin, socketPath } = ownPlugin(t);
+  const machine = await ControlledMachine.start(t);
+  const tokenFile = join(machine.directory, 'operator.token');
+  const { secret } = await machine.client.tokenCreate({ name: 'docker', role: 'operator' });
+  writeFileSync(tokenFile, `${secret}\n`, { mode: 0o600 });
+  const agent = await machine.agent('agent', { settings: { DOCKER_SOCKET: socketPath, DOCKER_TOKEN_FILE: tokenFile } });
+  await agent.start();
+  const engine = await DockerEngine.start(t);
+  for (const name of ['data', 'idle']) await engine.docker('volume', 'create', '-d', plugin, name);
+  t.is(JSON.parse(await engine.docker('volume', 'inspect', 'data'))[0].Scope, 'global');
+  const start = (name: string, volume: string) =>
+    engine.docker('run', '-d', '--name', name, '-v', `${volume}:/data`, image, 'sleep', '600');
+  await start('keeper', 'data');
+  await engine.docker('exec', 'keeper', 'sh', '-c', 'echo before > /data/file');
+
+  await machine.controller.kill();
+  t.is(await engine.run('data', 'cat /data/file'), 'before');
+  await engine.docker('restart', '-t', '0', 'keeper');
+  t.is(await engine.docker('exec', 'keeper', 'cat', '/data/file'), 'before');
+  t.regex(JSON.parse(await engine.docker('volume', 'inspect', 'data'))[0].Mountpoint, /^\//);
+  const message = /does.not.answer|did.not.answer/;
+  await t.throwsAsync(start('refused', 'idle'), {
+    message: /FC-Redirect:The_volume_could_not_be_looked_up|does.not.answer/,
+  });
+  await t.throwsAsync(engine.docker('volume', 'create', '-d', plugin, 'new'), { message });
+  await engine.docker('rm', '-f', 'keeper');
+
+  await machine.startController();
+  const isAtRest = async () => (await agent.mounts()).length === 0 && loopsBelow(machine.directory).length === 0;
+  await until(isAtRest, { what: 'what was let go of meanwhile is unmounted', timeoutMs: 60_000, everyMs: 100 });
+  t.deepEqual(mountsBelow(machine.directory), []);
+  t.is(await engine.run('data', 'cat /data/file'), 'before');
+  t.is(await engine.docker('volume', 'ls', '-qf', 'driver=local'), '');
+  await engine.docker('volume', 'rm', 'data', 'idle');
+});
+
+test('over TCP on loopback, found by its spec file', async (t) => {
+  t.timeout(120_000);
+  const machine = await ControlledMachine.start(t);
+  const spec = join(machine.directory, 'plugins', 'fc.spec');
+  const agent = await machine.agent('agent', { settings: { DOCKER_LISTEN: '127.0.0.1:0', DOCKER_SPEC: spec } });
+  await agent.start();
+  const url = () => readFileSync(spec, 'utf8').trim().replace('tcp://', 'http://');
+  const activated = async () => {
+    const answer = await fetch(`${url()}/Plugin.Activate`, { method: 'POST' });
+    return JSON.stringify(await answer.json());
+  };
+  const isThere = async () => (await activated().catch(() => '')) === '{"Implements":["VolumeDriver"]}';
+  await until(isThere, { what: 'the plugin answers' });
+  await agent.process.kill('SIGTERM');
+  t.throws(url, { code: 'ENOENT' });
+});
