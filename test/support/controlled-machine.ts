@@ -101,7 +101,7 @@ export interface ProcessAgentOptions {
   /** The data directory of the controller's storage node. */
   readonly data: string;
   /** Without FCR_; over those of every agent. */
-  readonly settings: Settings;
+  readonly settings?: Settings;
   readonly within?: readonly string[];
 }
 
@@ -110,7 +110,7 @@ export class ProcessAgent {
   readonly process: FcrProcess;
   readonly api: ClientTransport;
 
-  constructor({ directory, server, data, settings, within = [] }: ProcessAgentOptions) {
+  constructor({ directory, server, data, settings = {}, within = [] }: ProcessAgentOptions) {
     this.directory = directory;
     this.api = new ClientTransport({ endpoint: { socketPath: join(directory, 'agent.sock') }, maxTries: 1 });
     this.process = new FcrProcess({
