@@ -359,16 +359,18 @@ function isReadOnly(target: DeviceTarget): boolean {
 
 /**
  * Devices are busy for moments: a starting container has a copy of every mount until it has changed its root, a device
- * manager opens what it hears of. Waited for here, not on a thread, which others need.
+ * manager opens what it hears of. Waited for here, not on a thread, which others need; and from the first refusal on,
+ * since a call may have stood in line for longer than that before.
  */
 async function patiently(deadlineMs: number, work: () => Promise<unknown>): Promise<void> {
-  const end = performance.now() + deadlineMs;
+  let end: number | null = null;
   for (let pauseMs = limits.hostBusyPauseMs; ; pauseMs *= 2) {
     try {
       await work();
       return;
     } catch (error) {
       const isBusy = error instanceof Failure && error.code === 'device-busy';
+      end ??= performance.now() + deadlineMs;
       if (!isBusy || performance.now() + pauseMs > end) throw error;
     }
     await sleep(pauseMs);
