@@ -96,8 +96,10 @@ export function withReferencesOf(record: MountRecord, { references: more }: Moun
   return { ...record, references: [...new Set([...references, ...more])] };
 }
 
+/** A service that follows the machine's mounts has a copy of each; whoever works in one keeps ours from going. */
 function isAnothers(mount: MountFound, record: MountRecord): boolean {
-  return mount.volumeId === record.volumeId && (mount.foreignNamespace || mount.path !== record.path);
+  if (mount.volumeId !== record.volumeId || mount.isPropagated === true) return false;
+  return mount.foreignNamespace || mount.path !== record.path;
 }
 
 function describe({ holder, path }: MountFound): string {

@@ -105,6 +105,8 @@ export interface MountFound {
   readonly path: string;
   /** Another mount namespace than ours holds it. */
   readonly foreignNamespace: boolean;
+  /** Of another namespace: the kernel's copy of a mount of ours, which it takes away with ours. Nobody's use of it. */
+  readonly isPropagated?: true;
   /** Of another namespace: a process that lives in it, for people. */
   readonly holder?: string;
 }

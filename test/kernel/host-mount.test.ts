@@ -67,6 +67,33 @@ test('a read-only-many attachment gets a device that cannot be written', async (
   t.is((await harness.host.detach(reader)).kind, 'gone');
 });
 
+test('what the kernel copied for a service that follows our mounts is told as such, and goes with ours', async (t) => {
+  const harness = await LinuxHostHarness.make(t);
+  harness.shareMounts();
+  await harness.followElsewhere();
+  const target = harness.makeTarget();
+  const path = harness.mountPath('data');
+  await attachAndMount(harness, target, path);
+  const foreign = (await harness.host.inventory()).mounts.filter((mount) => mount.foreignNamespace);
+  t.true(foreign.some((mount) => mount.path === path));
+  t.true(foreign.every((mount) => mount.isPropagated === true));
+  t.is((await harness.host.detach(target)).kind, 'gone');
+});
+
+test('a copy of our mount that stays when ours goes is told as a use of its own', async (t) => {
+  const harness = await LinuxHostHarness.make(t, { busyDeadlineMs: 100 });
+  harness.shareMounts();
+  const target = harness.makeTarget();
+  const path = harness.mountPath('data');
+  await attachAndMount(harness, target, path);
+  const release = await harness.holdElsewhere();
+  const foreign = (await harness.host.inventory()).mounts.filter((mount) => mount.foreignNamespace);
+  t.true(foreign.some((mount) => mount.path === path));
+  t.true(foreign.every((mount) => mount.isPropagated === undefined));
+  await release();
+  t.is((await harness.host.detach(target)).kind, 'gone');
+});
+
 test('HAZARDS 19: after a reboot the boot id tells it, and what is still wanted is made again', async (t) => {
   const harness = await LinuxHostHarness.make(t);
   const target = harness.makeTarget();

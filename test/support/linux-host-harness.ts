@@ -10,6 +10,7 @@ import {
   closeSync,
   constants,
   ftruncateSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -22,6 +23,9 @@ import type { ExecutionContext } from 'ava';
 import type { DeviceTarget, Host } from '../../src/host/host.ts';
 import { LinuxHost, type LinuxHostOptions } from '../../src/host/linux/linux-host.ts';
 import { ExportedMedia, type HostHarness, targetOf } from './host-harness.ts';
+
+/** `slave`: what services of systemd have; `private`: what containers have. */
+type Propagation = 'private' | 'slave';
 
 export class LinuxHostHarness implements HostHarness {
   readonly directory: string;
@@ -96,12 +100,31 @@ export class LinuxHostHarness implements HostHarness {
     this.#options = { ...this.#options, root };
   }
 
+  /** From now on its mounts are copied to namespaces that follow ours, as everywhere on a machine with systemd. */
+  shareMounts(): void {
+    for (const name of ['state/mnt', 'mounts']) {
+      const path = join(this.directory, name);
+      mkdirSync(path, { recursive: true });
+      execFileSync('mount', ['--bind', '--make-private', path, path]);
+      execFileSync('mount', ['--make-shared', path]);
+    }
+  }
+
   /**
    * A process in a mount namespace of its own, with a copy of every mount below the directory; it ends when this process
    * does. Other tests' mounts are let go of at once: they must be able to unmount them.
    */
-  async holdElsewhere(): Promise<() => Promise<void>> {
-    const child = spawn('unshare', ['--mount', ...this.#holder()], { stdio: ['pipe', 'pipe', 'inherit'] });
+  holdElsewhere(): Promise<() => Promise<void>> {
+    return this.#hold('private');
+  }
+
+  /** The same in a namespace that follows ours from now on. */
+  followElsewhere(): Promise<() => Promise<void>> {
+    return this.#hold('slave');
+  }
+
+  async #hold(propagation: Propagation): Promise<() => Promise<void>> {
+    const child = spawn('unshare', ['--mount', ...this.#holder(propagation)], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#children.add(child);
     await once(child.stdout, 'data');
     return () => this.#end(child);
@@ -109,13 +132,13 @@ export class LinuxHostHarness implements HostHarness {
 
   /** A mount namespace without any process, kept by the file `pinned` on a private mount. */
   pinNamespace(pinned: string): void {
-    execFileSync('unshare', [`--mount=${pinned}`, ...this.#holder(), '--leave'], { stdio: 'ignore' });
+    execFileSync('unshare', [`--mount=${pinned}`, ...this.#holder('private'), '--leave'], { stdio: 'ignore' });
   }
 
   /** The rest of an unshare(1) command. */
-  #holder(): string[] {
+  #holder(propagation: Propagation): string[] {
     const script = fileURLToPath(new URL('./fixtures/hold-mounts.ts', import.meta.url));
-    return ['--propagation', 'private', process.execPath, script, this.directory];
+    return ['--propagation', propagation, process.execPath, script, this.directory];
   }
 
   /** Loop devices (`/dev/loopN`) that exist on files below the directory, as the kernel says. */

@@ -9,9 +9,16 @@ test('a mountinfo line gives device, path and whether it is read-only', (t) => {
     '',
   ].join('\n');
   t.deepEqual(parseMountTable(text), [
-    { device: '254:0', mountPoint: '/', readOnly: false },
-    { device: '7:3', mountPoint: '/mnt/with space\\', readOnly: true },
+    { device: '254:0', mountPoint: '/', readOnly: false, peerGroup: 1, master: null },
+    { device: '7:3', mountPoint: '/mnt/with space\\', readOnly: true, peerGroup: null, master: null },
   ]);
+});
+
+test('a mountinfo line gives the peer group that the mount is in and the one that it follows', (t) => {
+  const follower = '50 48 7:3 /data /mnt rw shared:12 master:7 propagate_from:2 - ext4 /dev/loop3 rw';
+  t.like(parseMountTable(follower), [{ peerGroup: 12, master: 7 }]);
+  const behindTheFields = '51 48 7:3 /data /mnt rw - ext4 shared:4 master:5';
+  t.like(parseMountTable(behindTheFields), [{ peerGroup: null, master: null }]);
 });
 
 test('a loop device is recognised by the number of the filesystem on it, above 255 too', (t) => {

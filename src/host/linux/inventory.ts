@@ -39,13 +39,14 @@ function deviceOf(loop: LoopFound): string {
 
 function visibleMounts(findings: Findings, frame: InventoryFrame): MountFound[] {
   const loops = new Map(findings.loops.map((loop) => [deviceOf(loop), loop]));
-  return findings.mounts.flatMap(({ device, mountPoint, foreignNamespace, holder }) => {
+  return findings.mounts.flatMap(({ device, mountPoint, foreignNamespace, isPropagated, holder }) => {
     const loop = loops.get(device);
     const isBase = !foreignNamespace && mountPoint.startsWith(`${frame.baseDirectory}/`);
     if (loop === undefined || isBase) return [];
     const { number, volumeId } = loop;
     const shown = { device: devicePath(number), volumeId, path: mountPoint, foreignNamespace };
-    return [holder === undefined ? shown : { ...shown, holder }];
+    const propagated = isPropagated ? { isPropagated } : {};
+    return [{ ...shown, ...propagated, ...(holder === undefined ? {} : { holder }) }];
   });
 }
 

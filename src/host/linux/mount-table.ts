@@ -10,20 +10,40 @@ export interface MountLine {
   readonly device: string;
   readonly mountPoint: string;
   readonly readOnly: boolean;
+  /** Mounts that follow each other's changes (`shared:N`). */
+  readonly peerGroup: number | null;
+  /** The peer group whose changes it follows without being followed (`master:N`). */
+  readonly master: number | null;
 }
 
 export interface NamespaceMount extends MountLine {
   readonly foreignNamespace: boolean;
   /** A process that lives in the namespace. */
   readonly pid: number;
+  /** The kernel copied it from a mount of our namespace, at the same path, and takes it away with that. */
+  readonly isPropagated: boolean;
 }
 
 export function parseMountTable(text: string): MountLine[] {
   return text.split('\n').flatMap((line) => {
-    const [, , device, , mountPoint, options] = line.split(' ');
+    const [, , device, , mountPoint, options, ...rest] = line.split(' ');
     if (device === undefined || mountPoint === undefined || options === undefined) return [];
-    return [{ device, mountPoint: unescapePath(mountPoint), readOnly: options.split(',').includes('ro') }];
+    const optional = rest.slice(0, rest.indexOf('-'));
+    return [
+      {
+        device,
+        mountPoint: unescapePath(mountPoint),
+        readOnly: options.split(',').includes('ro'),
+        peerGroup: groupOf(optional, 'shared:'),
+        master: groupOf(optional, 'master:'),
+      },
+    ];
   });
+}
+
+function groupOf(optional: readonly string[], tag: string): number | null {
+  const field = optional.find((each) => each.startsWith(tag));
+  return field === undefined ? null : Number(field.slice(tag.length));
 }
 
 /** mountinfo writes space, tab, newline and backslash as three octal digits. */
@@ -39,13 +59,23 @@ export function ownMounts(root: string): MountLine[] {
 /** Mounts of the devices (`major:minor`) in all namespaces. */
 export function mountsEverywhere(root: string, devices: ReadonlySet<string>): NamespaceMount[] {
   const own = readlinkSync(`${root}/proc/self/ns/mnt`);
-  const found = ownMounts(root).map((line) => ({ ...line, foreignNamespace: false, pid: process.pid }));
+  const ours = ownMounts(root).filter(({ device }) => devices.has(device));
+  const places = new Set(ours.map(({ peerGroup, mountPoint }) => placeOf(peerGroup, mountPoint)));
+  const found = ours.map((line) => ({ ...line, foreignNamespace: false, pid: process.pid, isPropagated: false }));
   const seen = new Set([own]);
   for (const pid of processIds(root)) {
-    const lines = ifAlive(() => newNamespaceOf(root, pid, seen));
-    for (const line of lines ?? []) found.push({ ...line, foreignNamespace: true, pid });
+    const lines = ifAlive(() => newNamespaceOf(root, pid, seen)) ?? [];
+    for (const line of lines.filter(({ device }) => devices.has(device))) {
+      const { master, mountPoint } = line;
+      const isPropagated = master !== null && places.has(placeOf(master, mountPoint));
+      found.push({ ...line, foreignNamespace: true, pid, isPropagated });
+    }
   }
-  return found.filter((mount) => devices.has(mount.device));
+  return found;
+}
+
+function placeOf(peerGroup: number | null, mountPoint: string): string {
+  return `${peerGroup} ${mountPoint}`;
 }
 
 function processIds(root: string): number[] {

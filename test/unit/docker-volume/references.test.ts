@@ -133,6 +133,16 @@ test('a volume that a process still has is not removed, and it is said who has i
   t.deepEqual(world.references('data'), ['one']);
 });
 
+test('a copy that goes with the mount keeps no volume from being removed', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const { body } = await mountOf(world, 'data', 'leaked');
+  const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: String(body.Mountpoint), foreignNamespace: true };
+  world.agents.host.mounts.push({ ...copy, isPropagated: true });
+  t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 200);
+  t.is(world.agents.controller.volumes.size, 0);
+});
+
 test('what a person mounted is not taken away by an engine', async (t) => {
   const world = await PluginWorld.start(t);
   await created(world, 'data');
