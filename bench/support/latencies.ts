@@ -35,6 +35,10 @@ export class Latencies {
     return this.#values.subarray(0, this.#count)[rank - 1] ?? Number.NaN;
   }
 
+  get meanMs(): number {
+    return this.#values.subarray(0, this.#count).reduce((sum, value) => sum + value, 0) / this.#count;
+  }
+
   get p50Ms(): number {
     return this.quantile(0.5);
   }

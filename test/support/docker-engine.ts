@@ -30,6 +30,9 @@ export const debianPath = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export const image = 'fc/busybox:1';
 
+/** Whatever runs functions at its end: a test, or a bench. */
+export type Teardowns = Pick<ExecutionContext, 'teardown'>;
+
 export interface EngineOptions {
   readonly liveRestore?: boolean;
 }
@@ -45,7 +48,7 @@ export class DockerEngine {
   }
 
   /** Up, and with the image. */
-  static async start(t: ExecutionContext, options: EngineOptions = {}): Promise<DockerEngine> {
+  static async start(t: Teardowns, options: EngineOptions = {}): Promise<DockerEngine> {
     for (const program of ['/usr/sbin/dockerd', '/usr/bin/docker', '/usr/bin/busybox']) {
       assert(existsSync(program), `${program} is missing: packages docker.io and busybox-static`);
     }
@@ -177,6 +180,7 @@ export function installBusybox(root: string): void {
     'rm',
     'mkdir',
     'test',
+    'true',
   ]) {
     symlinkSync('busybox', join(root, 'bin', applet));
   }

@@ -5,7 +5,7 @@ import { basename } from 'node:path';
 import { json } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
 import { until } from './daemon.ts';
-import { DockerEngine, type EngineOptions } from './docker-engine.ts';
+import { DockerEngine, type EngineOptions, type Teardowns } from './docker-engine.ts';
 import { loopsBelow, mountsBelow } from './linux-host-harness.ts';
 import { StandaloneMachine } from './standalone-machine.ts';
 
@@ -97,8 +97,8 @@ export function callPlugin(socketPath: string, method: string, body: object): Pr
   });
 }
 
-/** A name for a plugin that no other test has; its socket goes with the test. */
-export function ownPlugin(t: ExecutionContext): OwnPlugin {
+/** A name for a plugin that nobody else has; its socket goes with the test. */
+export function ownPlugin(t: Teardowns): OwnPlugin {
   plugins += 1;
   const plugin = `fct-${process.pid}-${plugins}`;
   const socketPath = `/run/docker/plugins/${basename(plugin)}.sock`;
