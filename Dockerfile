@@ -15,7 +15,9 @@ RUN apt-get update \
 
 WORKDIR /opt/fc-redirect
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
+# Every native part comes built with its package. Without this, npm would rebuild one of them: it needs Python and make
+# for that, even where there is nothing to build.
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund && npm cache clean --force
 COPY fcr ./
 COPY openapi openapi
 COPY migrations migrations

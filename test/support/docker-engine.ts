@@ -25,7 +25,7 @@ import { Daemon, signalPid, until } from './daemon.ts';
 import { mountsBelow, quietly } from './linux-host-harness.ts';
 
 const run = promisify(execFile);
-const commandDeadlineMs = 90_000;
+const commandDeadlineMs = 140_000;
 export const debianPath = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export const image = 'fc/busybox:1';
@@ -35,6 +35,8 @@ export type Teardowns = Pick<ExecutionContext, 'teardown'>;
 
 export interface EngineOptions {
   readonly liveRestore?: boolean;
+  /** In the machine's network, for images whose making needs a registry. */
+  readonly hostNetwork?: boolean;
 }
 
 export class DockerEngine {
@@ -84,7 +86,9 @@ export class DockerEngine {
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       const stderr = 'stderr' in error ? String(error.stderr).trim() : '';
-      throw new Error(`${basename(program)} ${words.join(' ')}: ${stderr === '' ? error.message : stderr}`);
+      const printed = 'stdout' in error ? String(error.stdout).trim().split('\n').slice(-20).join('\n') : '';
+      const reason = `${stderr === '' ? error.message : stderr}\n${printed}`.trimEnd();
+      throw new Error(`${basename(program)} ${words.join(' ')}: ${reason}`);
     }
   }
 
@@ -112,9 +116,10 @@ export class DockerEngine {
       ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `/${this.#cgroup}`],
       ...(this.#options.liveRestore === true ? ['--live-restore'] : []),
     ];
-    const inOwnNetwork = 'ip link set lo up && exec dockerd "$@"';
+    const inOwnNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
+    const network = this.#options.hostNetwork === true ? [] : inOwnNetwork;
     this.#daemon = new Daemon(this.directory, {
-      argv: ['env', `PATH=${debianPath}`, 'unshare', '--net', 'sh', '-c', inOwnNetwork, 'dockerd', ...flags],
+      argv: ['env', `PATH=${debianPath}`, ...network, 'dockerd', ...flags],
       parentDeathSignal: 'KILL',
       logFile: at('dockerd.log'),
     });
