@@ -47,8 +47,9 @@ export class CommandError extends Error {
 }
 
 export const runCommand: RunCommand = async (argv, options) => {
+  const deadline = performance.now() + options.deadlineMs;
   const program = await Program.start(argv, options);
-  const end = await program.ended(options.deadlineMs);
+  const end = await program.ended(deadline);
   if (end.reason === 'exit' && end.exitCode === 0) return { stdout: program.stdout };
   throw new CommandError(end);
 };
@@ -62,6 +63,8 @@ class Program {
   readonly #pid: number;
   readonly #output: OutputTail;
   readonly #errors: OutputTail;
+  #end: ProgramEnd | null = null;
+  #reaping: Promise<ProgramEnd> | null = null;
 
   private constructor(argv: readonly string[], pid: number, output: OutputTail, errors: OutputTail) {
     this.#argv = argv;
@@ -72,18 +75,18 @@ class Program {
 
   static async start(argv: readonly string[], { inherit = [] }: CommandOptions): Promise<Program> {
     const path = await pathOf(argv);
-    const output = openPipe();
-    const errors = openPipe();
-    const descriptors = [output.writeEnd, errors.writeEnd, ...inherit];
-    const tails = [new OutputTail(output.readEnd), new OutputTail(errors.readEnd)] as const;
+    const opened: OpenOutput[] = [];
     try {
-      return new Program(argv, await spawnProgram({ path, argv, environment, descriptors }), ...tails);
+      const [output, errors] = [openOutput(opened), openOutput(opened)];
+      const descriptors = [output.writeEnd, errors.writeEnd, ...inherit];
+      const pid = await spawnProgram({ path, argv, environment, descriptors });
+      return new Program(argv, pid, output.tail, errors.tail);
     } catch (cause) {
+      for (const { tail } of opened) tail.close();
       const reason = systemCodeOf(cause) === 'ENOENT' ? 'absent' : 'not-started';
       throw new CommandError({ ...unstarted(argv, reason), stderrTail: String(cause) }, { cause });
     } finally {
-      closeSync(output.writeEnd);
-      closeSync(errors.writeEnd);
+      for (const { writeEnd } of opened) closeSync(writeEnd);
     }
   }
 
@@ -91,51 +94,96 @@ class Program {
     return this.#output.text;
   }
 
-  /** A program that does not die of SIGKILL in time (it sleeps in the kernel) is given up; it keeps what it inherited. */
-  ended(deadlineMs: number): Promise<CommandEnd> {
-    return new Promise((resolve, reject) => {
-      let overran = false;
-      const answer = (end: Pick<CommandEnd, 'reason'> & Partial<CommandEnd>) => {
-        clearTimeout(timer);
-        resolve({ argv: this.#argv, exitCode: null, signal: null, stderrTail: this.#errors.text, ...end });
-      };
-      let timer = setTimeout(() => {
-        overran = true;
-        this.#kill();
-        timer = setTimeout(() => answer({ reason: 'overran' }), limits.commandKillGraceMs);
-      }, deadlineMs);
-      this.#reaped()
-        .then(({ exitCode, signal: number }) => {
-          const signal = number === null ? null : signalName(number);
-          const reason = overran ? 'overran' : signal === null ? 'exit' : 'signal';
-          answer({ reason, exitCode, signal });
-        })
-        .catch(reject);
-    });
-  }
-
-  /** It has ended when nothing holds its output any more and the kernel says so; mostly both are one moment. */
-  async #reaped(): Promise<ProgramEnd> {
-    await Promise.all([this.#output.ended, this.#errors.ended]);
-    for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, limits.commandReapPauseMs)) {
-      const end = reapProgram(this.#pid);
-      if (end !== null) return end;
-      await sleep(pauseMs);
+  /**
+   * It has ended when nothing holds its output any more and the kernel says so; mostly both are one moment. A program
+   * that does not die of SIGKILL in time (it sleeps in the kernel) is given up; it keeps what it inherited. So is the
+   * output of one that left a daemon behind.
+   */
+  async ended(deadline: number): Promise<CommandEnd> {
+    const silent = Promise.all([this.#output.ended, this.#errors.ended]);
+    try {
+      const end = await within(
+        deadline - performance.now(),
+        silent.then(() => this.#reaped()),
+      );
+      if (end !== null) return this.#told(end.signal === null ? 'exit' : 'signal', end);
+      this.#kill();
+      const killed = Promise.all([this.#reaped(), silent]);
+      await within(limits.commandKillGraceMs, killed);
+      return this.#told('overran', this.#end ?? { exitCode: null, signal: null });
+    } finally {
+      this.#output.close();
+      this.#errors.close();
     }
   }
 
+  #told(reason: CommandEnd['reason'], { exitCode, signal }: ProgramEnd): CommandEnd {
+    const name = signal === null ? null : signalName(signal);
+    return { argv: this.#argv, reason, exitCode, signal: name, stderrTail: this.#errors.text };
+  }
+
+  /** Goes on when nobody waits any more, so that no zombie stays. */
+  #reaped(): Promise<ProgramEnd> {
+    this.#reaping ??= this.#reap();
+    return this.#reaping;
+  }
+
+  async #reap(): Promise<ProgramEnd> {
+    for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, limits.commandReapPauseMs)) {
+      this.#end = reapProgram(this.#pid);
+      if (this.#end !== null) return this.#end;
+      await sleep(pauseMs, undefined, { ref: false });
+    }
+  }
+
+  /** Never after it was reaped: its number may be another's by then. What may not be killed is given up. */
   #kill(): void {
+    if (this.#end !== null) return;
     try {
       process.kill(-this.#pid, 'SIGKILL');
     } catch (error) {
-      if (systemCodeOf(error) !== 'ESRCH') throw error;
+      const code = systemCodeOf(error);
+      if (code !== 'ESRCH' && code !== 'EPERM') throw error;
     }
+  }
+}
+
+/** Null once the time is over. */
+async function within<T>(durationMs: number, work: Promise<T>): Promise<T | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(resolve, durationMs, null);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+interface OpenOutput {
+  readonly tail: OutputTail;
+  readonly writeEnd: number;
+}
+
+/** Noted in `opened` at once: the caller closes what is in there, whatever fails next. */
+function openOutput(opened: OpenOutput[]): OpenOutput {
+  const { readEnd, writeEnd } = openPipe();
+  try {
+    const output = { tail: new OutputTail(readEnd), writeEnd };
+    opened.push(output);
+    return output;
+  } catch (error) {
+    closeSync(readEnd);
+    closeSync(writeEnd);
+    throw error;
   }
 }
 
 /** The end of what comes out of a pipe. */
 class OutputTail {
   readonly ended: Promise<void>;
+  readonly #stream: Socket;
   #text = '';
 
   constructor(readEnd: number) {
@@ -146,6 +194,11 @@ class OutputTail {
     });
     stream.on('error', () => undefined);
     this.ended = new Promise((resolve) => stream.once('close', () => resolve()));
+    this.#stream = stream;
+  }
+
+  close(): void {
+    this.#stream.destroy();
   }
 
   get text(): string {
