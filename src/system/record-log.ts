@@ -94,9 +94,16 @@ export class RecordLog<T> {
     if (this.#isWasteful()) await this.#rewrite();
   }
 
+  /** Where zeroes ahead do not fit, the line alone may: perhaps it is what lets space be freed. */
   async #write(line: Buffer): Promise<void> {
     const isFull = this.#endBytes + line.length > this.#sizeBytes;
-    const content = isFull ? padded(line) : line;
+    if (isFull && (await this.#writeIfFits(padded(line))) === null) return;
+    const cause = await this.#writeIfFits(line);
+    if (cause !== null) throw new Failure('device-error', `${this.#path} could not be written`, { cause });
+  }
+
+  /** Answers the error where there is no space; nothing of the content is in the file then. */
+  async #writeIfFits(content: Buffer): Promise<unknown> {
     try {
       await writeFully(this.#file, content, this.#endBytes);
     } catch (error) {
@@ -105,9 +112,10 @@ export class RecordLog<T> {
         throw this.#refusal();
       }
       await this.#cutBack(error);
-      throw new Failure('device-error', `${this.#path} could not be written`, { cause: error });
+      return error;
     }
-    if (isFull) this.#sizeBytes = this.#endBytes + content.length;
+    this.#sizeBytes = Math.max(this.#sizeBytes, this.#endBytes + content.length);
+    return null;
   }
 
   /** A short write (no space) is taken back, so that the next append does not follow damage. */
@@ -117,6 +125,7 @@ export class RecordLog<T> {
       this.#sizeBytes = this.#endBytes;
     } catch {
       this.#broken = cause;
+      throw this.#refusal();
     }
   }
 
