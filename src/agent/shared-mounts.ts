@@ -6,6 +6,7 @@
  * the volume is to be removed, and given up then if the kernel knows of no other user. Relies on the reconciler to end
  * a mount that nobody needs any more.
  */
+import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
 import type { MountFound } from '../host/host.ts';
 import type { AgentContext } from './context.ts';
@@ -89,11 +90,19 @@ export class SharedMounts {
   }
 }
 
-/** The record's references and the wish's; what a person mounted stays a person's. */
+/** The record's references and the wish's (`limit-reached`); what a person mounted stays a person's. */
 export function withReferencesOf(record: MountRecord, { references: more }: MountRecord): MountRecord {
   const { references } = record;
   if (references === undefined || more === undefined) return record;
-  return { ...record, references: [...new Set([...references, ...more])] };
+  const all = new Set([...references, ...more]);
+  if (all.size > Math.max(limits.mountReferences, references.length)) throw tooManyUsers(record);
+  return { ...record, references: [...all] };
+}
+
+function tooManyUsers({ volume, volumeId, id, path }: MountRecord): Failure {
+  const remedy = `If some of them were left by an engine that was killed, unmount ${path} while none is in use.`;
+  const detail = `Volume "${volume}" has ${limits.mountReferences} users on this host already. ${remedy}`;
+  return new Failure('limit-reached', detail, { related: { volume: volumeId, mount: id } });
 }
 
 /** A service that follows the machine's mounts has a copy of each; whoever works in one keeps ours from going. */

@@ -153,6 +153,7 @@ export const limits = {
   agentDetachPollMs: 2_000,
   mountPathLength: 1_024,
   mountsPerHost: 10_000,
+  mountReferences: 1_024,
   // Docker volume plugin
   dockerBodyBytes: 256 * 1024,
   dockerControllerMs: 20_000,

@@ -1,5 +1,8 @@
 /** Who needs a mount, over everything that engines, agents and controllers do to each other. */
 import test from 'ava';
+import { withReferencesOf } from '../../../src/agent/shared-mounts.ts';
+import { limits } from '../../../src/config/limits.ts';
+import { Failure } from '../../../src/domain/errors.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
 async function created(world: PluginWorld, Name: string, Opts: object | null = null): Promise<void> {
@@ -36,6 +39,18 @@ test('the same ID counts once, and an unknown one changes nothing', async (t) =>
   await unmountOf(world, 'data', 'one');
   t.is((await unmountOf(world, 'data', 'one')).status, 200);
   t.deepEqual(world.agents.host.mounts, []);
+});
+
+test('one more user than a mount may have is refused; those that are known stay welcome', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const mounted = await world.agent.mount({ volume: 'data', reference: 'user0' });
+  const full = { ...mounted, references: Array.from({ length: limits.mountReferences }, (_, index) => `user${index}`) };
+  t.is(withReferencesOf(full, mounted).references?.length, limits.mountReferences);
+  const error = t.throws(() => withReferencesOf(full, { ...mounted, references: ['one more'] }), {
+    instanceOf: Failure,
+  });
+  t.is(error?.code, 'limit-reached');
 });
 
 test('owner and mode of the first mount are those that were stated at the creation', async (t) => {
