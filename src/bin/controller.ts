@@ -40,7 +40,7 @@ function greeting(config: Config, { listening }: Controller, { api, worker }: Co
   ];
   const next = api
     ? [
-        `./fcr token create agent --role host --host ${config.host.name} --quiet > agent.token`,
+        `(umask 077; ./fcr token create agent --role host --host ${config.host.name} --quiet > agent.token)`,
         `./fcr agent --server ${address} --token-file "$PWD/agent.token"`,
       ]
     : ['./fcr controller --no-worker'];

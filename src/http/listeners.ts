@@ -38,12 +38,24 @@ export async function listen(
   const server = unix === null ? null : socketServer(app);
   await app.ready();
   if (unix !== null && server !== null) await listenOnSocket(server, unix);
-  if (tcp !== null) await app.listen({ host: tcp.host, port: tcp.port });
+  if (tcp !== null) await listenOnPort(app, tcp);
   const address = tcp === null ? null : app.server.address();
   return {
     port: address !== null && typeof address === 'object' ? address.port : null,
     socketPath: unix?.path ?? null,
   };
+}
+
+async function listenOnPort(app: App, { host, port }: TcpListener): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : null;
+    const why = code === 'EADDRINUSE' ? 'another process listens there' : `it cannot be had (${String(code ?? cause)})`;
+    throw new Failure('resource-in-use', `${host}:${port}: ${why}; listen (FCR_LISTEN) takes another address.`, {
+      cause,
+    });
+  }
 }
 
 function socketServer(app: App): http.Server {

@@ -117,6 +117,7 @@ test('a token works over TCP for what its role may do, until it is deleted', asy
   const over = ['--server', url, '--token', String(viewer.secret)];
   t.is((await cli.run('pool', 'list', ...over)).code, 0);
   t.is((await cli.run('volume', 'create', 'data', ...over)).code, 5);
+  cli.environment.FCR_LISTEN = new URL(url).host;
   t.is((await cli.run('pool', 'list', '--server', url)).code, 0, 'the admin token file is found');
   t.is((await cli.run('token', 'delete', String(viewer.id))).code, 0);
   t.is((await cli.run('pool', 'list', ...over)).code, 5);

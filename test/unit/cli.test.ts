@@ -260,18 +260,39 @@ test('an operation that failed decides the exit code of its batch, which is show
   t.is(fake.asked[0]?.headers['idempotency-key'], 'k');
 });
 
-test('a server is shown the stated token, else the admin token of the data directory', async (t) => {
+test("this machine's own server is shown the stated token, else the admin token of the data directory", async (t) => {
   const cli = new TestCli(t);
   const fake = await FakeHttp.onPort(() => ({ status: 200, body: { items: [], nextPageToken: null } }));
   t.teardown(() => fake.close());
   writeFileSync(join(cli.directory, 'admin.token'), 'from-file\n');
   cli.environment.FCR_SERVER = fake.url;
+  cli.environment.FCR_LISTEN = new URL(fake.url).host;
   await cli.run('pool', 'list');
   await cli.run('pool', 'list', '--token', 'stated');
   t.deepEqual(
     fake.asked.map((asked) => asked.headers.authorization),
     ['Bearer from-file', 'Bearer stated'],
   );
+});
+
+test('another server never sees the admin token of the data directory', async (t) => {
+  const cli = new TestCli(t);
+  const fake = await FakeHttp.onPort(() => ({ status: 200, body: { items: [], nextPageToken: null } }));
+  t.teardown(() => fake.close());
+  writeFileSync(join(cli.directory, 'admin.token'), 'from-file\n');
+  cli.environment.FCR_SERVER = fake.url;
+  await cli.run('pool', 'list');
+  t.deepEqual(
+    fake.asked.map((asked) => asked.headers.authorization),
+    [undefined],
+  );
+});
+
+test('a file that cannot be read is named', async (t) => {
+  const cli = new TestCli(t);
+  const { code, err } = await cli.run('operation', 'submit', '--file', '/no/such/file');
+  t.is(code, 2);
+  t.regex(err, /\/no\/such\/file cannot be read/);
 });
 
 test('the socket of this machine needs no token', async (t) => {

@@ -100,7 +100,7 @@ export class CliContext {
   #connect(config: Config): ControllerClient {
     const { readFile } = this.world;
     const endpoint = endpointOf(config, readFile);
-    const fallback = 'socketPath' in endpoint ? null : this.#adminToken(config.adminTokenFile);
+    const fallback = isOwnController(config) ? this.#adminToken(config.adminTokenFile) : null;
     return new ControllerClient({
       endpoint,
       token: tokenOf(config, readFile) ?? fallback,
@@ -120,6 +120,15 @@ export class CliContext {
     const value: unknown = this.#program.opts()[option];
     return typeof value === 'string' ? value : undefined;
   }
+}
+
+/** The administrator's token is shown to nobody but the controller of this machine, at the address that it listens on. */
+function isOwnController({ client: { server }, listen }: Config): boolean {
+  if (server === null || server.startsWith('/')) return false;
+  const { hostname, port, protocol } = new URL(server);
+  const defaultPort = protocol === 'https:' ? 443 : 80;
+  const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+  return isLoopback && (port === '' ? defaultPort : Number(port)) === listen.port;
 }
 
 /** What commander calls the option `--log-level`: `logLevel`. */

@@ -39,7 +39,7 @@ function addMount(program: Command, context: CliContext): void {
     const wish = { volume, ...stated({ path: at, readOnly: command.opts().readOnly }) };
     context.showOne(view, await context.agent.mount(wish));
   });
-  withExamples(command, 'mount data /mnt/data', 'cd "$(fcr mount data --quiet)"');
+  withExamples(command, 'mount data /mnt/data', 'mount data --quiet');
 }
 
 function addUnmount(program: Command, context: CliContext): void {

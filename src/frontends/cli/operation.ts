@@ -92,11 +92,20 @@ function addSubmit(group: Command, context: CliContext): void {
 }
 
 function batchIn(context: CliContext, file: string): BatchRequest {
-  const text = file === '-' ? context.world.readInput() : context.world.readFile(file);
+  const text = file === '-' ? context.world.readInput() : contentOf(context, file);
   try {
     return JSON.parse(text) as BatchRequest;
   } catch (cause) {
-    throw new Failure('malformed-body', `${file} is not JSON.`, { cause });
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Failure('malformed-body', `${file === '-' ? 'Standard input' : file} is not JSON: ${why}.`, { cause });
+  }
+}
+
+function contentOf(context: CliContext, file: string): string {
+  try {
+    return context.world.readFile(file);
+  } catch (cause) {
+    throw new Failure('invalid-request', `${file} cannot be read.`, { field: 'file', cause });
   }
 }
 
