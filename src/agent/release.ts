@@ -42,14 +42,19 @@ async function beginDetach(
   target: DeviceTarget,
   records: readonly MountRecord[],
 ): Promise<void> {
-  const { link, limits } = context;
+  const { link, limits, logger } = context;
   const { attachmentId, epoch } = target;
   let proof: DeviceProof | null = null;
   try {
     proof = await removeDevice(context, target, records);
   } catch (error) {
-    // What is still held is to be seen as such, and nobody may be given the volume meanwhile.
-    await link.call((controller) => controller.attachmentDelete(attachmentId, { waitMs: 0 }));
+    // What is still held is to be seen as such, and nobody may be given the volume meanwhile. Who holds it matters more
+    // than that this could not be said; whoever repeats the release says it again.
+    await link
+      .call((controller) => controller.attachmentDelete(attachmentId, { waitMs: 0 }))
+      .catch((err: unknown) =>
+        logger.warn({ err, attachment: attachmentId }, 'the controller was not told of a detach'),
+      );
     throw error;
   }
   const gone = proof === null ? {} : { gone: { epoch, proof: `${proof.method} ${proof.device ?? ''}`.trim() } };

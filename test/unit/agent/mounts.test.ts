@@ -180,6 +180,20 @@ test('HAZARDS 3: a device held by another mount namespace stays detaching, is to
   t.deepEqual(world.state(agent), world.complete());
 });
 
+test('who holds a device is told also where the controller could not be told of the detach', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  const { id } = await agent.mount({ volume: 'data' });
+  world.host.heldVolumes.add('vol_data');
+  world.controller.lost.add('attachmentDelete');
+  const error = await t.throwsAsync(agent.unmount(id), { instanceOf: Failure });
+  t.like(error, { code: 'device-busy', message: 'held by the mount namespace of process 42' });
+  world.host.heldVolumes.clear();
+  await agent.reconcile();
+  t.deepEqual(world.state(agent), world.complete());
+});
+
 test('a mount of a volume that is still detaching finishes the detach first', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
