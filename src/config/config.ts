@@ -5,7 +5,7 @@
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
 import type { dockerScopes, SettingKey, SettingValues } from './settings.ts';
-import type { ListenAddress } from './values.ts';
+import { isLoopback, type ListenAddress } from './values.ts';
 
 export interface Config {
   readonly dataDir: string;
@@ -187,7 +187,7 @@ const defaultDockerSocket = '/run/docker/plugins/fc.sock';
 /** An instance whose sockets are elsewhere is a second one, or a user's own: it leaves the machine's plugin alone. */
 function dockerOf(values: SettingValues): DockerConfig {
   const { 'docker.socket': stated, 'docker.listen': listen, 'docker.spec': specFile, 'docker.scope': scope } = values;
-  if (listen !== null && !/^(?:127\.|::1$|localhost$)/.test(listen.host)) {
+  if (listen !== null && !isLoopback(listen.host)) {
     throw contradiction(
       `docker.listen is ${listen.host}; loopback only is accepted, because the plugin asks nobody who they are`,
     );

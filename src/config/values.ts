@@ -84,6 +84,11 @@ export const listenAddress: Parser<ListenAddress> = (value) => {
   return match === null || port > 65_535 ? accepted : { host: match[1] ?? match[2] ?? '', port };
 };
 
+/** A literal address of this machine alone, or `localhost`: no name that somebody else's server may answer for. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+}
+
 export function url(...protocols: readonly string[]): Parser<string> {
   const accepted = `a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`;
   return (value) => {

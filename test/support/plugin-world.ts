@@ -6,7 +6,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Agent } from '../../src/agent/agent.ts';
-import { pluginServer } from '../../src/frontends/docker-volume/server.ts';
+import { type PluginServerOptions, pluginServer } from '../../src/frontends/docker-volume/server.ts';
 import { VolumeDriver } from '../../src/frontends/docker-volume/volume-driver.ts';
 import { closeServer } from '../../src/http/listeners.ts';
 import { systemClock } from '../../src/system/clock.ts';
@@ -41,6 +41,8 @@ export class PluginWorld {
   readonly ended: EndedCall[] = [];
   readonly logged: object[] = [];
   readonly socketPath: string;
+  /** Of the TCP form. */
+  port = 0;
 
   private constructor(agents: AgentWorld, agent: Agent) {
     this.agents = agents;
@@ -53,14 +55,18 @@ export class PluginWorld {
     const agents = await AgentWorld.make(t);
     const world = new PluginWorld(agents, await agents.start());
     const { agent, volumes: controller } = world;
-    const server = pluginServer({
+    const options: PluginServerOptions = {
       driver: new VolumeDriver({ agent, controller, scope: 'local' }),
       clock: systemClock,
       log: { warn: (fields) => world.logged.push(fields), debug: () => undefined },
       metrics: { dockerCallEnded: (method, outcome) => world.ended.push({ method, outcome }) },
-    });
-    await new Promise<void>((resolve) => server.listen(world.socketPath, resolve));
-    t.teardown(() => closeServer(server));
+    };
+    const servers = [pluginServer(options), pluginServer(options)] as const;
+    t.teardown(() => Promise.all(servers.map(closeServer)));
+    await new Promise<void>((resolve) => servers[0].listen(world.socketPath, resolve));
+    await new Promise<void>((resolve) => servers[1].listen(0, '127.0.0.1', resolve));
+    const address = servers[1].address();
+    if (address !== null && typeof address === 'object') world.port = address.port;
     return world;
   }
 
@@ -72,21 +78,29 @@ export class PluginWorld {
   }
 
   exchange(request: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const connection = net.connect(this.socketPath, () => connection.write(request));
-      let answer = '';
-      connection.on('data', (chunk) => {
-        answer += chunk.toString('utf8');
-      });
-      connection.on('end', () => resolve(answer));
-      connection.on('error', reject);
-    });
+    return exchangeOver(net.connect(this.socketPath), request);
+  }
+
+  exchangeOverTcp(request: string): Promise<string> {
+    return exchangeOver(net.connect(this.port, '127.0.0.1'), request);
   }
 
   /** Whose need of the volume is on record. */
   references(volume: string): readonly string[] {
     return this.agent.mounts().find((record) => record.volume === volume)?.references ?? [];
   }
+}
+
+function exchangeOver(connection: net.Socket, request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    connection.on('connect', () => connection.write(request));
+    let answer = '';
+    connection.on('data', (chunk) => {
+      answer += chunk.toString('utf8');
+    });
+    connection.on('end', () => resolve(answer));
+    connection.on('error', reject);
+  });
 }
 
 function answerOf(text: string): PluginAnswer {

@@ -168,6 +168,14 @@ test('an agent looks for the storage node of its machine in its own data directo
   t.deepEqual(stated.agent, { controllerTimeoutMs: 2_000, metricsListen: { host: '127.0.0.1', port: 9101 } });
 });
 
+test('the plugin listens on literal loopback addresses and localhost only', (t) => {
+  const listen = (address: string) => mistakeOf({ environment: { FCR_DOCKER_LISTEN: address } });
+  for (const address of ['127.0.0.1:0', '127.9.9.9:1', '[::1]:0', 'localhost:0']) t.is(listen(address), 'accepted');
+  for (const address of ['0.0.0.0:0', '127.0.0.1.example.com:0', '127.evil:0', '[::]:0', 'localhost.example.com:0']) {
+    t.regex(listen(address), /loopback only/);
+  }
+});
+
 test('all mistakes are told at once', (t) => {
   t.is(mistakeOf({ flags: { store: 'x', queue: 'y' }, environment: { FCR_NONE: '1' } }).split('\n').length, 3);
 });

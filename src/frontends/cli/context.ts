@@ -10,6 +10,7 @@ import type { Config } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
 import type { Loaded } from '../../config/load.ts';
 import { flagOf, type SettingKey, settingKeys } from '../../config/settings.ts';
+import { isLoopback } from '../../config/values.ts';
 import type { Problem } from '../../domain/errors.ts';
 import { ControllerClient } from '../../http/client.ts';
 import { endpointOf, tokenOf } from '../../http/client-endpoint.ts';
@@ -127,8 +128,9 @@ function isOwnController({ client: { server }, listen }: Config): boolean {
   if (server === null || server.startsWith('/')) return false;
   const { hostname, port, protocol } = new URL(server);
   const defaultPort = protocol === 'https:' ? 443 : 80;
-  const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(hostname);
-  return isLoopback && (port === '' ? defaultPort : Number(port)) === listen.port;
+  return (
+    isLoopback(hostname === '[::1]' ? '::1' : hostname) && (port === '' ? defaultPort : Number(port)) === listen.port
+  );
 }
 
 /** What commander calls the option `--log-level`: `logLevel`. */

@@ -1,10 +1,11 @@
 /**
- * The plugin's HTTP side: one request, one call, one answer, whatever the headers say.
+ * The plugin's HTTP side: one request, one call, one answer, whatever the headers say; over TCP no browser's.
  *
  * A framework would choose a body parser by the Content-Type, which dockerd does not send, so this is Node's own server.
  */
 import http from 'node:http';
 import { limits } from '../../config/limits.ts';
+import { isLoopback } from '../../config/values.ts';
 import { errorCatalogue, Failure, type Problem, problemOf } from '../../domain/errors.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../telemetry/log.ts';
@@ -44,12 +45,32 @@ async function answer(
     send(response, 404, { Err: `There is no ${request.method} /${path.slice(0, 64)} in this plugin.` });
     return;
   }
+  if (isOverTcp(request) && mayBeOfWebPage(request)) {
+    request.resume();
+    send(response, 403, { Err: 'Web pages and requests for other hosts are not answered by this plugin.' });
+    return;
+  }
   const { status, body, problem } = await called(options, path, request);
   if (path === 'VolumeDriver.Get' && problem !== null && !saysAbsent(problem)) {
     request.socket.end(unanswered(problem));
     return;
   }
   send(response, status, body);
+}
+
+function isOverTcp({ socket }: http.IncomingMessage): boolean {
+  return socket.remoteAddress !== undefined;
+}
+
+/**
+ * A browser on this machine reaches the port on behalf of any page that it shows. It then says so, or, where the page's
+ * own name was made to lead here, names that host. Engines send none of it. (Sec-Fetch-Mode alone also comes from Node.)
+ */
+function mayBeOfWebPage({ headers }: http.IncomingMessage): boolean {
+  if (headers.origin !== undefined || headers['sec-fetch-site'] !== undefined) return true;
+  const { host = '' } = headers;
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host) ?? [];
+  return host !== '' && !isLoopback(bracketed ?? plain ?? '');
 }
 
 async function called(options: PluginServerOptions, method: PluginMethod, request: http.IncomingMessage) {

@@ -152,6 +152,28 @@ test('calls are counted by method and outcome, and failures are logged', async (
   t.like(world.logged[0], { method: 'VolumeDriver.Create', volume: 'other', code: 'invalid-request' });
 });
 
+test('over TCP neither a web page nor a request for another host is answered; engines are', async (t) => {
+  const world = await PluginWorld.start(t);
+  const status = async (...lines: readonly string[]) => {
+    const head = ['POST /Plugin.Activate HTTP/1.1', ...lines, 'Content-Length: 0', 'Connection: close'];
+    return Number((await world.exchangeOverTcp(`${head.join('\r\n')}\r\n\r\n`)).split(' ')[1]);
+  };
+  for (const host of [[], ['Host: '], [`Host: 127.0.0.1:${world.port}`], ['Host: [::1]:7777'], ['Host: localhost']]) {
+    t.is(await status(...host), 200, host[0]);
+  }
+  t.is(await status('Host: localhost', 'Sec-Fetch-Mode: cors'), 200);
+  const strangers = [
+    'Host: example.com',
+    'Host: 127.0.0.1.example.com:7777',
+    'Host: [::2]',
+    'Host: a b',
+    'Host: 0.0.0.0',
+  ];
+  for (const host of strangers) t.is(await status(host), 403, host);
+  t.is(await status('Host: localhost', 'Origin: null'), 403);
+  t.is(await status('Host: localhost', 'Sec-Fetch-Site: cross-site'), 403);
+});
+
 test('every problem of the catalogue has words for an engine', (t) => {
   for (const code of Object.keys(errorCatalogue) as (keyof typeof errorCatalogue)[]) {
     t.regex(errorText({ code, detail: 'It is so.' }), /It is so\./);
