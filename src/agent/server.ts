@@ -2,13 +2,13 @@
  * The agent's own API on its unix socket: what is local to a host. Whoever may open the socket may mount: its file
  * mode is the access control (0600, or 0660 for a group). What probes and Prometheus ask for can be had on a port too.
  */
-import { chmod, rm } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify from 'fastify';
 import { limits } from '../config/limits.ts';
 import type { ListenAddress } from '../config/values.ts';
-import { Failure, problem } from '../domain/errors.ts';
+import { problem } from '../domain/errors.ts';
+import type { App } from '../http/app.ts';
+import { listen } from '../http/listeners.ts';
 import { handleError, sendProblem } from '../http/problem.ts';
 import { compileValidator } from '../http/validation.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
@@ -24,15 +24,13 @@ export interface AgentServerOptions {
   readonly socketMode: SocketMode;
 }
 
-/** Listens; a socket that a dead process left is replaced, one that answers is `resource-in-use`. */
+/** Listens; a socket that a dead process left is replaced, one that answers and any other file are `resource-in-use`. */
 export async function serveAgent(options: AgentServerOptions): Promise<{ close(): Promise<void> }> {
   const { agent, metrics, socketPath, socketMode } = options;
-  await removeDeadSocket(socketPath);
   const app = newApp();
   registerStatus(app, agent, metrics);
   registerMounts(app, agent);
-  await app.listen({ path: socketPath });
-  await chmod(socketPath, socketMode);
+  await listen(app, { unix: { path: socketPath, mode: socketMode } });
   return { close: () => app.close() };
 }
 
@@ -51,8 +49,9 @@ export async function serveAgentStatus(options: {
   return { port, close: () => app.close() };
 }
 
-function newApp(): FastifyInstance {
-  const app = fastify({ bodyLimit: limits.agentBodyBytes, forceCloseConnections: 'idle' });
+function newApp(): App {
+  const settings = { bodyLimit: limits.agentBodyBytes, forceCloseConnections: 'idle' as const };
+  const app: App = fastify(settings).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(compileValidator);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) =>
@@ -61,7 +60,7 @@ function newApp(): FastifyInstance {
   return app;
 }
 
-function registerStatus(app: FastifyInstance, agent: Agent, { registry }: AgentMetrics): void {
+function registerStatus(app: App, agent: Agent, { registry }: AgentMetrics): void {
   app.get('/healthz', () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const unready = agent.readiness();
@@ -73,8 +72,7 @@ function registerStatus(app: FastifyInstance, agent: Agent, { registry }: AgentM
   );
 }
 
-function registerMounts(app: FastifyInstance, agent: Agent): void {
-  const routes = app.withTypeProvider<TypeBoxTypeProvider>();
+function registerMounts(routes: App, agent: Agent): void {
   routes.get('/v1/status', () => agent.status());
   routes.get('/v1/mounts', () => ({ items: agent.mounts().map(viewOf) }));
   routes.post('/v1/mounts', { schema: { body: mountBody } }, async (request, reply) => {
@@ -84,24 +82,5 @@ function registerMounts(app: FastifyInstance, agent: Agent): void {
   routes.delete('/v1/mounts/:id', { schema: { params: mountParams } }, async (request, reply) => {
     await agent.unmount(request.params.id);
     return reply.code(204).send();
-  });
-}
-
-async function removeDeadSocket(socketPath: string): Promise<void> {
-  if (await answers(socketPath)) {
-    throw new Failure('resource-in-use', `Another agent listens at ${socketPath}.`);
-  }
-  await rm(socketPath, { force: true });
-}
-
-function answers(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const connection = createConnection(socketPath);
-    const settle = (isAlive: boolean) => {
-      connection.destroy();
-      resolve(isAlive);
-    };
-    connection.once('connect', () => settle(true));
-    connection.once('error', () => settle(false));
   });
 }

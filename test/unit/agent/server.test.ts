@@ -1,4 +1,6 @@
-import { stat, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { rename, stat, writeFile } from 'node:fs/promises';
+import net from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { MountView } from '../../../src/agent/mount-schema.ts';
@@ -126,11 +128,29 @@ test('a socket that answers is not taken over, a dead one is', async (t) => {
   const error = await t.throwsAsync(startOver(world, socketPath), { instanceOf: Failure });
   t.is(error.code, 'resource-in-use');
   const dead = join(world.directory, 'dead.sock');
-  await writeFile(dead, '');
+  await leaveSocket(dead);
   const second = await startOver(world, dead);
   await second.close();
   t.pass();
 });
+
+test('a file that is no socket is not taken for a dead one', async (t) => {
+  const { world } = await serve(t);
+  const file = join(world.directory, 'file');
+  await writeFile(file, 'content');
+  const error = await t.throwsAsync(startOver(world, file), { instanceOf: Failure });
+  t.is(error.code, 'resource-in-use');
+  t.is((await stat(file)).size, 7);
+});
+
+/** As a process leaves it that was killed. */
+async function leaveSocket(path: string): Promise<void> {
+  const server = net.createServer().listen(`${path}.made`);
+  await once(server, 'listening');
+  await rename(`${path}.made`, path);
+  server.close();
+  await once(server, 'close');
+}
 
 test('closing leaves the mounts, and the next agent knows them', async (t) => {
   const { world, running, client, socketPath } = await serve(t);
