@@ -61,7 +61,7 @@ if (!isSkipped('package')) {
   test.before('the package is packed and installed', async (t) => {
     t.timeout(300_000);
     const directory = mkdtempSync(join(tmpdir(), 'fcr-test-package-'));
-    await npm(projectRoot, 'pack', '--silent', '--pack-destination', directory);
+    await npm(projectRoot, 'pack', '--ignore-scripts=false', '--silent', '--pack-destination', directory);
     const tarball = join(directory, `fc-redirect-${manifest.version}.tgz`);
     const app = join(directory, 'app');
     mkdirSync(app);
