@@ -51,8 +51,12 @@ export class BatchWaiters {
   #poll: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(store: JournalStore) {
+  readonly #onError: (error: unknown) => void;
+
+  /** `onError` is told what the store threw that is no refusal; those who wait are asked for again all the same. */
+  constructor(store: JournalStore, onError: (error: unknown) => void) {
     this.#store = store;
+    this.#onError = onError;
   }
 
   async wait(batch: string, timeoutMs: number): Promise<Batch | null> {
@@ -120,7 +124,7 @@ export class BatchWaiters {
     } catch (error) {
       // Those who wait are answered 202 when their time is over; the next look may succeed.
       // A look that was under way when the process closed finds the store closed too.
-      if (!(error instanceof Failure) && !this.#closed) throw error;
+      if (!(error instanceof Failure) && !this.#closed) this.#onError(error);
     }
   }
 }

@@ -58,7 +58,8 @@ function endedBatch(id: string, operationCount: number): Batch {
 function machinery(t: ExecutionContext, world: OperationWorld, store: JournalStore = world.journal) {
   const queue = new InProcessQueue({ observer: { handoverFailed: () => undefined, errored: () => undefined } });
   t.teardown(() => queue.close());
-  const waiters = new BatchWaiters(store);
+  const errors: unknown[] = [];
+  const waiters = new BatchWaiters(store, (error) => errors.push(error));
   t.teardown(() => waiters.close());
   const groups: number[] = [];
   const intake = new JournalIntake({ store, queue, waiters, onCommit: (batches) => groups.push(batches) });
@@ -76,7 +77,7 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
     onPoolsBelowMinimum: () => undefined,
     observe: { phase: () => undefined, group: () => undefined, mistake: (outcome) => mistakes.push(outcome) },
   });
-  return { queue, waiters, intake, worker, groups, ended, mistakes };
+  return { queue, waiters, intake, worker, groups, ended, mistakes, errors };
 }
 
 async function until(what: () => boolean): Promise<void> {
@@ -208,6 +209,21 @@ test('what ended before anybody waited is handed over once and within bounds; fo
   t.like(await waiters.wait('first', deadlineMs), { id: 'first' });
   t.like(await waiters.wait('second', deadlineMs), { id: 'second' });
   t.deepEqual(asked, ['first', 'second']);
+});
+
+test('a store that cannot be asked is told of, and asked again', async (t) => {
+  const world = await OperationWorld.open(t, open);
+  let looks = 0;
+  const store = journalWith(world, {
+    batchListEnded: async (ids) => {
+      looks += 1;
+      if (looks === 1) throw new TypeError('broken');
+      return ids.map((id) => endedBatch(id, 1));
+    },
+  });
+  const { waiters, errors } = machinery(t, world, store);
+  t.like(await waiters.wait('batch', deadlineMs), { id: 'batch' });
+  t.deepEqual(errors.map(String), ['TypeError: broken']);
 });
 
 test('a close answers those who wait, and whoever comes later at once', async (t) => {

@@ -1,5 +1,7 @@
 import test from 'ava';
 import { sql } from 'kysely';
+import { Failure } from '../../src/domain/errors.ts';
+import { openPostgres } from '../../src/store/kysely/postgres.ts';
 import { storeTransactionSuite } from '../contract/store-transaction-suite.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { postgresWorld } from '../support/store-world.ts';
@@ -25,4 +27,15 @@ test('statements that were prepared before a migration go on after it', async (t
   const [before] = await kept();
   await sql`ALTER TABLE meta ADD COLUMN added bigint`.execute(database.kysely);
   t.deepEqual(await kept(), [{ ...(before as object), added: null }]);
+});
+
+test('a server whose name cannot be resolved is a store that does not answer', async (t) => {
+  const fatal = (error: unknown) => t.fail(String(error));
+  const database = openPostgres('postgresql://fcr@no-such-host.invalid/fcr', { connectionsMax: 1, fatal });
+  t.teardown(() => database.kysely.destroy());
+  const error = await t.throwsAsync(
+    database.read((db) => sql`SELECT 1`.execute(db)),
+    { instanceOf: Failure },
+  );
+  t.is(error.code, 'store-unavailable');
 });

@@ -53,7 +53,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   for (const name of foreign) log.error({ storageNode: name }, ownership.foreign.get(name) ?? 'foreign data');
   if (alone && foreign.length === 0) await store.effectsRecover({ all: true });
 
-  const waiters = new BatchWaiters(store);
+  const waiters = batchWaiters(store, log);
   const worker = new OperationWorker({
     store,
     nodes,
@@ -134,13 +134,19 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   };
 }
 
+function batchWaiters(store: Store, log: Logger): BatchWaiters {
+  return new BatchWaiters(store, (err) =>
+    log.error({ err }, 'the store could not be asked which operations have ended'),
+  );
+}
+
 /**
  * The half that takes requests in, for replicas whose worker is another process: it has no storage node, and reconciles
  * nothing. What it accepts is durable, and the worker is woken by the queue.
  */
 export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'alone'>): OpenControlPlane {
-  const { config, store, queue, metrics } = parts;
-  const waiters = new BatchWaiters(store);
+  const { config, store, queue, metrics, log } = parts;
+  const waiters = batchWaiters(store, log);
   const intake = new JournalIntake({
     store,
     queue,

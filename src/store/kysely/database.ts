@@ -202,9 +202,24 @@ function isTransient(error: unknown): boolean {
   return ['40001', '40P01', '0A000'].includes(codeOf(error));
 }
 
+/** Of the system: the server, its machine, the way to it or its name cannot be had. */
+const connectionErrors: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+
 function isConnectionLoss(code: string, error: unknown): boolean {
   // 53300: the server has no connection left.
   if (code.startsWith('08') || code.startsWith('57P') || code === '53300') return true;
-  if (['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(code)) return true;
+  if (connectionErrors.has(code)) return true;
   return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(error.message);
 }

@@ -69,7 +69,7 @@ export class KyselyJournalStore implements JournalStore {
 
   async groupAdvance(options: AdvanceOptions): Promise<GroupAnswer> {
     // Looking first keeps an idle worker from writing a commit number each time.
-    const waiting = await sql`SELECT 1 FROM batches WHERE ready = 1 LIMIT 1`.execute(this.#database.kysely);
+    const waiting = await this.#database.read((db) => sql`SELECT 1 FROM batches WHERE ready = 1 LIMIT 1`.execute(db));
     if (waiting.rows.length === 0) return nothing;
     return groupOrEach(
       (only) => this.#database.change((tx) => this.#advance(tx, options, only)),
@@ -88,8 +88,8 @@ export class KyselyJournalStore implements JournalStore {
   async effectsRecover({ all }: { readonly all: boolean }): Promise<number> {
     const { now } = this.#database.engine;
     const due = all ? sql`lease_until > 0` : sql`lease_until > 0 AND lease_until < ${now}`;
-    const found = await sql`SELECT 1 FROM batches WHERE state <> 'ended' AND ${due} LIMIT 1`.execute(
-      this.#database.kysely,
+    const found = await this.#database.read((db) =>
+      sql`SELECT 1 FROM batches WHERE state <> 'ended' AND ${due} LIMIT 1`.execute(db),
     );
     if (found.rows.length === 0) return 0;
     return this.#database.plain(async (db) => {
