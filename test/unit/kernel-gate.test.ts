@@ -1,4 +1,4 @@
-import { fstatSync, openSync } from 'node:fs';
+import { fstatSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { Failure } from '../../src/domain/errors.ts';
 import { KernelGate } from '../../src/host/linux/kernel-gate.ts';
@@ -82,4 +82,25 @@ function isClosed(descriptor: number): boolean {
   } catch {
     return true;
   }
+}
+
+test('a descriptor that is being closed is closed before the gate is', async (t) => {
+  const gate = await gateOf(t, 0);
+  const path = new URL(import.meta.url).pathname;
+  const descriptor = openSync(path, 'r');
+  t.true(openPaths().includes(path));
+  const discarded = gate.discard([descriptor]);
+  await gate.close();
+  t.false(openPaths().includes(path));
+  await discarded;
+});
+
+function openPaths(): readonly string[] {
+  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
+    } catch {
+      return [];
+    }
+  });
 }

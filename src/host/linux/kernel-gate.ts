@@ -30,6 +30,7 @@ export class KernelGate {
   readonly #callDeadlineMs: number;
   readonly #lockDeadlineMs: number;
   readonly #locks = new KeyedLock();
+  readonly #discarding = new Set<Promise<void>>();
   #closed = false;
 
   constructor({ pool, callDeadlineMs, lockDeadlineMs }: KernelGateOptions) {
@@ -66,15 +67,22 @@ export class KernelGate {
       began = answer !== null;
     };
     const options = { deadlineMs: this.#callDeadlineMs, onLateReturn };
-    return this.#pool.run<void>('closeDescriptors', [descriptors], options).catch((error: unknown) => {
-      if (!began) void this.discard(descriptors).catch(() => {});
-      throw error;
-    });
+    const discarding = this.#pool
+      .run<void>('closeDescriptors', [descriptors], options)
+      .catch((error: unknown) => {
+        if (!began) void this.discard(descriptors).catch(() => {});
+        throw error;
+      })
+      .finally(() => this.#discarding.delete(discarding));
+    this.#discarding.add(discarding);
+    return discarding;
   }
 
-  close(): Promise<void> {
+  /** What is being closed is waited for: a descriptor that stayed open would keep its device for this process's life. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#discarding);
     this.#closed = true;
-    return this.#pool.close();
+    await this.#pool.close();
   }
 
   async #acquire(keys: readonly string[]): Promise<Release> {
