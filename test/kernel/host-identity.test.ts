@@ -1,10 +1,12 @@
 /** HAZARDS 5 and 12: which device is the medium's, whatever crashed or was recycled before. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { localFabric } from '../../src/host/linux/identity.ts';
 import { at, attachAndMount, refused } from '../contract/host-contract.ts';
 import { testOf } from '../support/groups.ts';
 import { LinuxHostHarness, makeSparseFile } from '../support/linux-host-harness.ts';
+import { scratchDirectory } from '../support/local-storage-node.ts';
 
 const test = testOf('kernel').serial;
 
@@ -128,3 +130,16 @@ test("HAZARDS 12: other people's loop devices are neither shown nor touched", as
 function openExclusively(path = ''): number {
   return openSync(path, 0o200);
 }
+
+test('where the exports are out of reach the local port is offline, which is logged, and ports are told all the same', async (t) => {
+  const exportsDirectory = join(await scratchDirectory(t), 'exports');
+  symlinkSync(exportsDirectory, exportsDirectory);
+  const logged: object[] = [];
+  const harness = await LinuxHostHarness.make(t, { exportsDirectory, log: { warn: (fields) => logged.push(fields) } });
+  const ports = await harness.host.discoverPorts();
+  t.deepEqual(
+    ports.filter(({ fabric }) => fabric === localFabric).map(({ state }) => state),
+    ['offline'],
+  );
+  t.like(logged, [{ err: { code: 'ELOOP' } }]);
+});

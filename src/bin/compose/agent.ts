@@ -16,7 +16,7 @@ import type { Closers } from './closers.ts';
 import { openHost } from './host.ts';
 
 export interface AgentParts {
-  readonly openHost: (config: Config) => Promise<Host>;
+  readonly openHost: typeof openHost;
 }
 
 export const agentParts: AgentParts = { openHost };
@@ -48,7 +48,7 @@ export async function openAgent(options: AgentOptions, closers: Closers): Promis
   const lock = await lockDirectory(stateDirectory);
   closers.add(() => lock.release());
   await makeDirectoryDurably(dirname(config.agentSocket));
-  const host = await parts.openHost(config);
+  const host = await parts.openHost(config, log);
   closers.add(() => host.close());
   const connect = (deadlineMs: number, other: string | null = null) => {
     const client = new ControllerClient({ endpoint, token: other ?? token, deadlineMs });

@@ -5,9 +5,10 @@ import type { Host } from '../../host/host.ts';
 import { LinuxHost } from '../../host/linux/linux-host.ts';
 import { linkedFabric } from '../../host/simulator/simulated-fabric.ts';
 import { SimulatedHost } from '../../host/simulator/simulated-host.ts';
+import type { Log } from '../../telemetry/log.ts';
 
 /** This machine as a host: real where loop devices and mounts can be had, else simulated, with the reasons kept. */
-export async function openHost(config: Config): Promise<Host> {
+export async function openHost(config: Config, log: Pick<Log, 'warn'>): Promise<Host> {
   const directory = join(config.dataDir, 'host', 'simulated');
   const { exportsDirectory, volumesDirectory } = config.host;
   const fabric = config.storageNode.kind === 'file' ? { fabric: linkedFabric(exportsDirectory) } : {};
@@ -18,6 +19,7 @@ export async function openHost(config: Config): Promise<Host> {
     exportsDirectory,
     volumesDirectory,
     stateDirectory: join(config.dataDir, 'host'),
+    log,
   });
   const { loop, mount, reasons } = host.capabilities;
   if (loop && mount) return host;

@@ -16,9 +16,10 @@ import type { Port } from '../../domain/host.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
-import { isAbsent } from '../../system/durable-file.ts';
+import { errorCode, isAbsent } from '../../system/durable-file.ts';
 import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { HighWaterLog } from '../../system/high-water-log.ts';
+import type { Log } from '../../telemetry/log.ts';
 import type {
   Device,
   DeviceProof,
@@ -63,6 +64,7 @@ export interface LinuxHostOptions {
   readonly formatDeadlineMs?: number;
   /** How long a detach waits for a device that is busy for a moment. */
   readonly busyDeadlineMs?: number;
+  readonly log?: Pick<Log, 'warn'>;
 }
 
 type Settings = Required<LinuxHostOptions>;
@@ -119,8 +121,21 @@ export class LinuxHost implements Host {
   /** The port of the local fabric leads somewhere only where a storage node of this machine keeps its exports. */
   async discoverPorts(): Promise<readonly Port[]> {
     const ports = await discoverPorts(this.#settings.root);
-    if (await isThere(this.#settings.exportsDirectory)) return ports;
+    if (await this.#hasExports()) return ports;
     return ports.map((port) => (port.fabric === localFabric ? { ...port, state: 'offline' } : port));
+  }
+
+  /** Where the way there is barred, nothing can be attached by it; the machine's other ports are told all the same. */
+  async #hasExports(): Promise<boolean> {
+    const { exportsDirectory, log } = this.#settings;
+    try {
+      return (await stat(exportsDirectory)).isDirectory();
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      if (!barredCodes.includes(errorCode(error))) throw error;
+      log.warn({ err: error }, 'exports of this machine cannot be reached: its local port is offline');
+      return false;
+    }
   }
 
   identity(): Promise<HostIdentity> {
@@ -319,6 +334,7 @@ async function settingsOf(options: LinuxHostOptions): Promise<Settings> {
     lockDeadlineMs: limits.hostLockMs,
     formatDeadlineMs: limits.hostFormatMs,
     busyDeadlineMs: limits.hostBusyMs,
+    log: { warn: () => undefined },
     ...options,
     volumesDirectory,
     stateDirectory,
@@ -331,14 +347,7 @@ async function existingPath(path: string): Promise<string> {
   return await realpath(path);
 }
 
-async function isThere(directory: string): Promise<boolean> {
-  try {
-    return (await stat(directory)).isDirectory();
-  } catch (error) {
-    if (isAbsent(error)) return false;
-    throw error;
-  }
-}
+const barredCodes: readonly (string | undefined)[] = ['EACCES', 'EPERM', 'ELOOP', 'ENOTDIR'];
 
 function surroundingsOf({ root, volumesDirectory }: Settings): Surroundings {
   return { root, volumesDirectory };

@@ -54,8 +54,8 @@ function inNode(change: (node: StorageNode, config: Config) => Partial<StorageNo
 function inHost(change: (host: Host) => Partial<Host>) {
   return (real: StandaloneParts): StandaloneParts => ({
     ...real,
-    openHost: async (config) => {
-      const host = await real.openHost(config);
+    openHost: async (config, log) => {
+      const host = await real.openHost(config, log);
       return standingIn(host, change(host));
     },
   });

@@ -24,8 +24,8 @@ function bootedAs(bootId: string | undefined, parts: StandaloneParts): Standalon
   if (bootId === undefined) return parts;
   return {
     ...parts,
-    openHost: async (config) => {
-      const host = await parts.openHost(config);
+    openHost: async (config, log) => {
+      const host = await parts.openHost(config, log);
       return standingIn(host, {
         identity: async () => ({ ...(await host.identity()), bootId }),
         inventory: async () => ({ ...(await host.inventory()), bootId }),
