@@ -6,6 +6,9 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { systemCodeOf } from '../../system/system-call-error.ts';
 
 export interface MountLine {
+  readonly id: number;
+  /** The id of the mount that it stands on. */
+  readonly parent: number;
   /** `major:minor` of the filesystem's device. */
   readonly device: string;
   readonly mountPoint: string;
@@ -20,17 +23,19 @@ export interface NamespaceMount extends MountLine {
   readonly foreignNamespace: boolean;
   /** A process that lives in the namespace. */
   readonly pid: number;
-  /** The kernel copied it from a mount of our namespace, at the same path, and takes it away with that. */
+  /** The kernel copied it from a mount of our namespace, and takes it away with that. */
   readonly isPropagated: boolean;
 }
 
 export function parseMountTable(text: string): MountLine[] {
   return text.split('\n').flatMap((line) => {
-    const [, , device, , mountPoint, options, ...rest] = line.split(' ');
+    const [id, parent, device, , mountPoint, options, ...rest] = line.split(' ');
     if (device === undefined || mountPoint === undefined || options === undefined) return [];
     const optional = rest.slice(0, rest.indexOf('-'));
     return [
       {
+        id: Number(id),
+        parent: Number(parent),
         device,
         mountPoint: unescapePath(mountPoint),
         readOnly: options.split(',').includes('ro'),
@@ -59,23 +64,37 @@ export function ownMounts(root: string): MountLine[] {
 /** Mounts of the devices (`major:minor`) in all namespaces. */
 export function mountsEverywhere(root: string, devices: ReadonlySet<string>): NamespaceMount[] {
   const own = readlinkSync(`${root}/proc/self/ns/mnt`);
-  const ours = ownMounts(root).filter(({ device }) => devices.has(device));
-  const places = new Set(ours.map(({ peerGroup, mountPoint }) => placeOf(peerGroup, mountPoint)));
-  const found = ours.map((line) => ({ ...line, foreignNamespace: false, pid: process.pid, isPropagated: false }));
+  const ours = withParents(ownMounts(root), devices);
+  const groups = new Set(ours.map((mount) => relationOf(mount.peerGroup, mount.standsOn?.peerGroup)));
+  const found: NamespaceMount[] = ours.map(({ standsOn: _, ...line }) => {
+    return { ...line, foreignNamespace: false, pid: process.pid, isPropagated: false };
+  });
   const seen = new Set([own]);
   for (const pid of processIds(root)) {
     const lines = ifAlive(() => newNamespaceOf(root, pid, seen)) ?? [];
-    for (const line of lines.filter(({ device }) => devices.has(device))) {
-      const { master, mountPoint } = line;
-      const isPropagated = master !== null && places.has(placeOf(master, mountPoint));
+    for (const { standsOn, ...line } of withParents(lines, devices)) {
+      // Where what it stands on does not follow ours, such as in a container, ours goes without it.
+      const isFollower = line.master !== null && typeof standsOn?.master === 'number';
+      const isPropagated = isFollower && groups.has(relationOf(line.master, standsOn.master));
       found.push({ ...line, foreignNamespace: true, pid, isPropagated });
     }
   }
   return found;
 }
 
-function placeOf(peerGroup: number | null, mountPoint: string): string {
-  return `${peerGroup} ${mountPoint}`;
+interface PlacedMount extends MountLine {
+  readonly standsOn: MountLine | undefined;
+}
+
+function withParents(lines: readonly MountLine[], devices: ReadonlySet<string>): PlacedMount[] {
+  const ofDevices = lines.filter(({ device }) => devices.has(device));
+  if (ofDevices.length === 0) return [];
+  const byId = new Map(lines.map((line) => [line.id, line]));
+  return ofDevices.map((line) => ({ ...line, standsOn: byId.get(line.parent) }));
+}
+
+function relationOf(group: number | null, ofParent: number | null | undefined): string {
+  return `${group} on ${ofParent}`;
 }
 
 function processIds(root: string): number[] {
