@@ -9,13 +9,7 @@ import type { ControllerPort } from './controller-port.ts';
 /** Relies on the client's own deadline of one call being `answerMs`. */
 export function restController(client: ControllerClient, answerMs: number): ControllerPort {
   const waitMs = answerMs / 2;
-  const answered = async <T>(call: Promise<T>): Promise<T> => {
-    try {
-      return await call;
-    } catch (error) {
-      throw isSilence(error) ? silence(error, answerMs) : error;
-    }
-  };
+  const answered = <T>(call: Promise<T>) => answeredWithin(answerMs, call);
   return {
     hostRegister: (registration) => answered(client.hostRegister(registration)),
     volumeGet: (nameOrId) => answered(client.volumeGet(nameOrId)),
@@ -28,6 +22,15 @@ export function restController(client: ControllerClient, answerMs: number): Cont
     inventoryBegin: (host) => answered(client.inventoryBegin(host)),
     inventoryReport: (report) => answered(client.inventoryReport(report)),
   };
+}
+
+/** A call that ran out of its `answerMs` without a word failed because the controller is away. */
+export async function answeredWithin<T>(answerMs: number, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    throw isSilence(error) ? silence(error, answerMs) : error;
+  }
 }
 
 /** Out of time without a word; an operation that is known to run on is named in the failure. */

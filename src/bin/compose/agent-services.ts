@@ -8,6 +8,7 @@ import { serveAgentStatus } from '../../agent/server.ts';
 import type { RunningAgent } from '../../agent/start.ts';
 import type { Config } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
+import { engineController } from '../../frontends/docker-volume/controller.ts';
 import { startDockerVolumePlugin } from '../../frontends/docker-volume/start.ts';
 import type { ControllerClient } from '../../http/client.ts';
 import { tokenIn } from '../../http/client-endpoint.ts';
@@ -48,7 +49,10 @@ async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const { config, log, agent, connect, isShared, metrics } = at;
   const { tokenFile } = config.docker;
   const token = tokenFile === null ? null : tokenIn(tokenFile, (path) => readFileSync(path, 'utf8'));
-  const controller = connect(limits.dockerControllerMs, token);
+  // In one process with its controller it has none that could be away.
+  const answerMs = isShared ? config.agent.controllerTimeoutMs : limits.dockerControllerMs;
+  const lookups = connect(answerMs, token);
+  const controller = engineController({ changes: connect(limits.dockerControllerMs, token), lookups, answerMs });
   const parts = { agent: agent.agent, controller, isShared, clock: systemClock, log, metrics };
   const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
   const { socketPath, port } = plugin;

@@ -6,19 +6,18 @@ import type { Agent } from '../../agent/agent.ts';
 import type { DockerConfig } from '../../config/config.ts';
 import type { ListenAddress } from '../../config/values.ts';
 import { assert } from '../../domain/errors.ts';
-import type { ControllerClient } from '../../http/client.ts';
 import { closeServer, listenOnSocket } from '../../http/listeners.ts';
 import type { Clock } from '../../system/clock.ts';
 import { replaceFile } from '../../system/durable-file.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { pluginServer } from './server.ts';
-import { type Scope, VolumeDriver } from './volume-driver.ts';
+import { type Scope, VolumeDriver, type VolumeDriverOptions } from './volume-driver.ts';
 
 export interface DockerVolumePluginOptions {
   readonly config: DockerConfig;
   readonly agent: Agent;
-  readonly controller: ControllerClient;
+  readonly controller: VolumeDriverOptions['controller'];
   /** Whether other hosts use the same controller. */
   readonly isShared: boolean;
   readonly clock: Clock;
