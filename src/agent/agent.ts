@@ -13,7 +13,7 @@ import { ControllerLink, type Reachability } from './controller-link.ts';
 import type { ControllerPort } from './controller-port.ts';
 import type { MountJournal, MountRecord } from './mount-journal.ts';
 import { resolvedPath } from './mount-path.ts';
-import { type MountAnswer, type MountRequest, Mounts } from './mounts.ts';
+import { type MountAnswer, type MountRequest, Mounts, type UnmountOptions } from './mounts.ts';
 import { type AgentObserver, type MountAction, observedController, observedHost, silentObserver } from './observer.ts';
 import { Reconciler, type ReconcileSummary } from './reconcile.ts';
 import { Registration, type RegistrationState } from './registration.ts';
@@ -104,8 +104,8 @@ export class Agent {
     return this.#track(() => this.#told('mount', this.#mounts.mount(request)));
   }
 
-  unmount(id: string): Promise<void> {
-    return this.#track(() => this.#told('unmount', this.#mounts.unmount(id)));
+  unmount(id: string, options: UnmountOptions = {}): Promise<void> {
+    return this.#track(() => this.#told('unmount', this.#mounts.unmount(id, options)));
   }
 
   unmountReference(volume: string, reference: string): Promise<void> {

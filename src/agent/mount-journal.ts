@@ -30,6 +30,8 @@ export interface MountRecord {
   readonly volume: string;
   readonly volumeId: string;
   readonly path: string;
+  /** Nothing was there before it: the directory goes with the mount. */
+  readonly madePath?: true;
   readonly readOnly: boolean;
   readonly uid?: number;
   readonly gid?: number;

@@ -2,11 +2,11 @@
  * Where a mount may be: an absolute, normal path. Symbolic links on the way are resolved before anything is recorded,
  * because the kernel's table knows only what they led to.
  */
-import { realpath } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
-import { isAbsent } from '../system/durable-file.ts';
+import { errorCode, isAbsent } from '../system/durable-file.ts';
 
 /** `invalid-request` names the field and the rule. */
 export function parseMountPath(path: string, field = 'path'): string {
@@ -37,6 +37,17 @@ export async function resolvedPath(path: string, isKnown: (path: string) => bool
   return isKnown(place) ? place : ((await realPathOrNull(place)) ?? place);
 }
 
+/** Nothing at all is there yet. */
+export async function isVacant(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return false;
+  } catch (error) {
+    if (isAbsent(error)) return true;
+    throw unreachable(path, error);
+  }
+}
+
 async function behindLinks(path: string): Promise<string> {
   const missing: string[] = [];
   for (let existing = path; ; existing = dirname(existing)) {
@@ -51,6 +62,12 @@ async function realPathOrNull(path: string): Promise<string | null> {
     return await realpath(path);
   } catch (error) {
     if (isAbsent(error)) return null;
-    throw new Failure('invalid-request', `path: ${path} cannot be reached.`, { field: 'path', cause: error });
+    throw unreachable(path, error);
   }
+}
+
+function unreachable(path: string, cause: unknown): Failure {
+  const why = `${path} cannot be reached (${errorCode(cause) ?? String(cause)})`;
+  const detail = `path: ${why}; accepted: an empty directory, or a path below one that is not there yet.`;
+  return new Failure('invalid-request', detail, { field: 'path', cause });
 }

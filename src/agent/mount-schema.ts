@@ -47,6 +47,12 @@ export type MountBody = Static<typeof mountBody>;
 
 export const mountParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: limits.nameLength }) });
 
+export const unmountQuery = Type.Object({
+  force: Type.Optional(
+    Type.Boolean({ description: 'Also where container engines have users on record, if no process has the volume.' }),
+  ),
+});
+
 export function requestOf(body: MountBody): MountRequest {
   const { volume, path, readOnly, uid, gid, mode, namespace } = body;
   return {
@@ -71,6 +77,8 @@ export interface MountView {
   readonly attachment: string | null;
   readonly readOnly: boolean;
   readonly namespace: string | null;
+  /** Container engines' names for those who need it; null: a person's mount. */
+  readonly references: readonly string[] | null;
   readonly state: MountRecord['state'];
   readonly heldBy: string | null;
   readonly createdAt: number;
@@ -78,6 +86,7 @@ export interface MountView {
 
 export function viewOf(record: MountRecord): MountView {
   const { id, volume, volumeId, path, device, held, readOnly, namespace, state, heldBy, createdAt } = record;
-  const attachment = held?.target.attachmentId ?? null;
-  return { id, volume, volumeId, path, device, attachment, readOnly, namespace, state, heldBy, createdAt };
+  const [attachment, references] = [held?.target.attachmentId ?? null, record.references ?? null];
+  const on = { device, attachment, readOnly, namespace, references };
+  return { id, volume, volumeId, path, ...on, state, heldBy, createdAt };
 }

@@ -13,7 +13,7 @@ import { bringUp, reportSide } from './bring-up.ts';
 import { type AgentContext, heldOf, isGranted } from './context.ts';
 import { hasMovedOn, isAway, isUnknownOutcome } from './controller-link.ts';
 import type { HeldAttachment, MountRecord } from './mount-journal.ts';
-import { parseMountPath, resolvedPath } from './mount-path.ts';
+import { isVacant, parseMountPath, resolvedPath } from './mount-path.ts';
 import type { Registration } from './registration.ts';
 import { forget, isMounted, release } from './release.ts';
 import { SharedMounts, withReferencesOf } from './shared-mounts.ts';
@@ -36,6 +36,11 @@ export interface MountRequest {
 export interface MountAnswer extends MountRecord {
   /** It was there already. */
   readonly existing: boolean;
+}
+
+export interface UnmountOptions {
+  /** Users that engines have on record do not count. */
+  readonly force?: boolean;
 }
 
 export interface MountsOptions {
@@ -71,16 +76,24 @@ export class Mounts {
     // No name has the form of an id: where an engine finds it is never where a person has it.
     const ownName = request.reference === undefined ? volume : volumeId;
     const path = stated ?? (await this.#resolve(join(this.#context.volumesDirectory, ownName)));
-    const wish = this.#newRecord(request, { volume, volumeId, path });
+    const wish = this.#newRecord(request, {
+      volume,
+      volumeId,
+      path,
+      ...((await isVacant(path)) ? { madePath: true } : {}),
+    });
     return await this.#options.gate.run(volumeId, () => this.#mountAlone(wish));
   }
 
-  /** `mount-not-found`; `device-busy` when something holds it (it then goes as soon as that ends). */
-  async unmount(id: string): Promise<void> {
+  /**
+   * `mount-not-found`; `device-busy` when something holds it (it then goes as soon as that ends); `volume-in-use`, and
+   * nothing is changed, while container engines need it. `force` ends it all the same where no process has it.
+   */
+  async unmount(id: string, { force = false }: UnmountOptions = {}): Promise<void> {
     const record = this.#context.journal.get(id);
     if (record === undefined) throw new Failure('mount-not-found', `There is no mount ${id} on this host.`);
     await this.#options.gate
-      .run(record.volumeId, () => this.#unmountAlone(id))
+      .run(record.volumeId, () => this.#unmountUnneeded(id, force))
       .catch((error: unknown) => {
         if (this.#context.journal.get(id)?.state !== 'mounted') this.#options.nudge();
         throw error;
@@ -111,7 +124,7 @@ export class Mounts {
     return { volume: volume.name ?? volume.id, volumeId: volume.id };
   }
 
-  #newRecord(request: MountRequest, what: Pick<MountRecord, 'volume' | 'volumeId' | 'path'>): MountRecord {
+  #newRecord(request: MountRequest, what: Pick<MountRecord, 'volume' | 'volumeId' | 'path' | 'madePath'>): MountRecord {
     const { uid, gid, mode } = request;
     return {
       ...what,
@@ -281,6 +294,14 @@ export class Mounts {
       logger.warn({ err: error, mount: record.id, volume: record.volume }, 'a failed mount is left to the reconciler');
       this.#options.nudge();
     }
+  }
+
+  async #unmountUnneeded(id: string, force: boolean): Promise<void> {
+    const record = this.#context.journal.get(id);
+    if (record === undefined) return;
+    if (force && record.references !== undefined) return await this.#shared.endForgotten(record);
+    await this.#shared.refuseWhileNeeded(record);
+    await this.#unmountAlone(id);
   }
 
   async #unmountAlone(id: string): Promise<void> {

@@ -81,12 +81,15 @@ export async function forget(context: AgentContext, records: readonly MountRecor
   await context.journal.remove(records.map((record) => record.id));
 }
 
-/** Only the empty directories that this agent chose itself; while the record is there, nobody mounts at its path. */
+/**
+ * Only the empty directories that this agent chose itself, or that its mount made; while the record is there, nobody
+ * mounts at its path.
+ */
 async function removeOwnDirectories(
   { volumesDirectory }: AgentContext,
   records: readonly MountRecord[],
 ): Promise<void> {
-  const own = records.filter((record) => dirname(record.path) === volumesDirectory);
+  const own = records.filter(({ path, madePath }) => madePath === true || dirname(path) === volumesDirectory);
   // A directory that is absent, or not empty, stays as it is.
   await Promise.all(own.map((record) => rmdir(record.path).catch(() => undefined)));
 }

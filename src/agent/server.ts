@@ -13,7 +13,7 @@ import { handleError, sendProblem } from '../http/problem.ts';
 import { compileValidator } from '../http/validation.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Agent } from './agent.ts';
-import { mountBody, mountParams, requestOf, viewOf } from './mount-schema.ts';
+import { mountBody, mountParams, requestOf, unmountQuery, viewOf } from './mount-schema.ts';
 
 export type SocketMode = 0o600 | 0o660;
 
@@ -79,8 +79,12 @@ function registerMounts(routes: App, agent: Agent): void {
     const { existing, ...record } = await agent.mount(requestOf(request.body));
     return reply.code(existing ? 200 : 201).send(viewOf(record));
   });
-  routes.delete('/v1/mounts/:id', { schema: { params: mountParams } }, async (request, reply) => {
-    await agent.unmount(request.params.id);
-    return reply.code(204).send();
-  });
+  routes.delete(
+    '/v1/mounts/:id',
+    { schema: { params: mountParams, querystring: unmountQuery } },
+    async (request, reply) => {
+      await agent.unmount(request.params.id, request.query);
+      return reply.code(204).send();
+    },
+  );
 }

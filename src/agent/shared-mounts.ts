@@ -23,6 +23,8 @@ export interface SharedMountsOptions {
   readonly unmountAlone: (id: string) => Promise<void>;
 }
 
+const shownUsers = 5;
+
 export class SharedMounts {
   readonly #options: SharedMountsOptions;
 
@@ -50,6 +52,22 @@ export class SharedMounts {
     }
   }
 
+  /** While engines have users of it on record, it is theirs to end: `volume-in-use` says who they are, and what to do. */
+  async refuseWhileNeeded(record: MountRecord): Promise<void> {
+    const { references = [], state, volume, path } = record;
+    if (references.length === 0 || state !== 'mounted') return;
+    const users = await this.#usersOf(record);
+    const who = users.length > 0 ? users.join(', ') : 'no process has it, so an engine may have forgotten them';
+    const remedy = `Stop its containers (docker ps --filter volume=${volume}); force ends what no process has`;
+    throw inUse(record, `container engines have ${references.length} users of ${path} on record (${who}). ${remedy}`);
+  }
+
+  /** Ends a mount whose engines have forgotten it; `volume-in-use` where a process has it. The caller holds the volume. */
+  async endForgotten(record: MountRecord): Promise<void> {
+    await this.#refuseWhileUsed(record);
+    await this.#options.unmountAlone(record.id);
+  }
+
   #of(volume: string): readonly MountRecord[] {
     const { journal } = this.#options.context;
     return journal.list().filter((record) => record.volume === volume && record.references !== undefined);
@@ -69,11 +87,20 @@ export class SharedMounts {
   async #endUnusedAlone(id: string): Promise<void> {
     const record = this.#options.context.journal.get(id);
     if (record === undefined) return;
-    const { mounts } = await this.#options.context.host.inventory();
-    const others = mounts.filter((mount) => isAnothers(mount, record));
-    if (others.length > 0) throw inUse(record, others.slice(0, 5).map(describe).join(', '));
+    await this.#refuseWhileUsed(record);
     await this.#keep(record, []);
     await this.#end(id);
+  }
+
+  async #refuseWhileUsed(record: MountRecord): Promise<void> {
+    const users = await this.#usersOf(record);
+    if (users.length > 0) throw inUse(record, users.join(', '));
+  }
+
+  async #usersOf(record: MountRecord): Promise<readonly string[]> {
+    const { mounts } = await this.#options.context.host.inventory();
+    const others = mounts.filter((mount) => isAnothers(mount, record));
+    return others.slice(0, shownUsers).map(describe);
   }
 
   async #keep(record: MountRecord, references: readonly string[]): Promise<void> {
@@ -100,7 +127,7 @@ export function withReferencesOf(record: MountRecord, { references: more }: Moun
 }
 
 function tooManyUsers({ volume, volumeId, id, path }: MountRecord): Failure {
-  const remedy = `If some of them were left by an engine that was killed, unmount ${path} while none is in use.`;
+  const remedy = `If some of them were left by an engine that was killed, unmount ${path} by force.`;
   const detail = `Volume "${volume}" has ${limits.mountReferences} users on this host already. ${remedy}`;
   return new Failure('limit-reached', detail, { related: { volume: volumeId, mount: id } });
 }

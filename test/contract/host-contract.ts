@@ -1,6 +1,6 @@
 /** What every host adapter promises; each test has a host, and media exported to it, of its own. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { type ErrorCode, Failure } from '../../src/domain/errors.ts';
 import type { Device, DeviceTarget, MountOptions } from '../../src/host/host.ts';
@@ -160,6 +160,23 @@ function mounts(check: Check): void {
     await harness.host.format(device, target, 'ext4');
     await refused(t, 'mount-path-busy', () => harness.host.mount(device, target, at(path)));
     t.deepEqual(readdirSync(path), ['precious']);
+  });
+
+  check('a path that is a file, or lies below one, is refused by its name and left alone', async (t, harness) => {
+    const target = harness.makeTarget();
+    const file = harness.mountPath('file');
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, 'bytes');
+    const device = await harness.host.attach(target);
+    await harness.host.format(device, target, 'ext4');
+    const refusedPath = async (code: ErrorCode, path: string) => {
+      const { problem } = await refused(t, code, () => harness.host.mount(device, target, at(path)));
+      t.is(problem.field, 'path');
+      t.true(problem.detail.includes(path) && problem.detail.includes('accepted: an empty directory'), problem.detail);
+    };
+    await refusedPath('mount-path-busy', file);
+    await refusedPath('invalid-request', join(file, 'below'));
+    t.is(readFileSync(file, 'utf8'), 'bytes');
   });
 
   check('a path that shows another volume is refused', async (t, harness) => {

@@ -1,8 +1,9 @@
 /** What a mount looks like to its user, and what a reboot leaves of it. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { at, attachAndMount } from '../contract/host-contract.ts';
+import { at, attachAndMount, refused } from '../contract/host-contract.ts';
 import { testOf } from '../support/groups.ts';
 import { LinuxHostHarness } from '../support/linux-host-harness.ts';
 
@@ -127,3 +128,18 @@ function rebootedRoot(directory: string): string {
   writeFileSync(join(root, 'proc/sys/kernel/random/boot_id'), '00000000-0000-4000-8000-000000000001\n');
   return root;
 }
+
+test('an unmount that is refused names the process that works in the mount', async (t) => {
+  const harness = await LinuxHostHarness.make(t);
+  const path = harness.mountPath('busy');
+  await attachAndMount(harness, harness.makeTarget(), path);
+  const worker = spawn('sh', ['-c', 'echo ready; exec cat'], { cwd: path, stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(worker, 'exit');
+  t.teardown(() => worker.kill());
+  await once(worker.stdout, 'data');
+  const { message } = await refused(t, 'device-busy', () => harness.host.unmount(path));
+  t.regex(message, new RegExp(`^${path} is in use by process ${worker.pid} \\(\\w+\\)\\.$`));
+  worker.stdin.end();
+  await ended;
+  await t.notThrowsAsync(harness.host.unmount(path));
+});

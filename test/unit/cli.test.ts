@@ -334,6 +334,29 @@ for (const [word, id] of [
   });
 }
 
+test('umount --force says so to the agent', async (t) => {
+  const cli = new TestCli(t);
+  const fake = await cli.agent(t, ({ method }) =>
+    method === 'GET' ? { status: 200, body: { items: mounts } } : { status: 204 },
+  );
+  t.is((await cli.run('umount', '--force', 'data')).code, 0);
+  t.is(fake.asked[1]?.url, '/v1/mounts/m1?force=true');
+});
+
+test('an attachment that container engines need here is not deleted, and it is said what to do', async (t) => {
+  const cli = new TestCli(t);
+  const attachment = { id: 'a1', volume: 'data', volumeId: 'vol_1', host: 'node1', hostSide: 'attached' };
+  const controller = await cli.controller(t, () => ({ status: 200, body: attachment }));
+  await cli.agent(t, () => ({ status: 200, body: { items: [{ ...mounts[0], references: ['one', 'two'] }] } }));
+  const { code, err } = await cli.run('attachment', 'delete', 'a1');
+  t.is(code, 4);
+  t.regex(err, /2 users of it on record on this machine, at \/mnt\/data\. Stop its containers \(docker ps/);
+  t.deepEqual(
+    controller.asked.map(({ method }) => method),
+    ['GET'],
+  );
+});
+
 test('umount refuses a name that means two mounts, and one that means none', async (t) => {
   const cli = new TestCli(t);
   await cli.agent(t, () => ({ status: 200, body: { items: mounts } }));

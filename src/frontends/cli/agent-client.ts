@@ -12,6 +12,8 @@ export interface MountView {
   readonly attachment: string | null;
   readonly readOnly?: boolean;
   readonly state?: string;
+  /** Users that container engines have on record; null: a person's mount. */
+  readonly references?: readonly string[] | null;
 }
 
 export interface AgentStatusView {
@@ -61,8 +63,9 @@ export class AgentClient {
     return (await this.#call({ method: 'GET', path: '/v1/status', repeatable: true })) as AgentStatusView;
   }
 
-  async unmount(id: string): Promise<void> {
-    await this.#call({ method: 'DELETE', path: `/v1/mounts/${encodeURIComponent(id)}`, repeatable: true });
+  async unmount(id: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    const query = options.force === true ? { force: true } : {};
+    await this.#call({ method: 'DELETE', path: `/v1/mounts/${encodeURIComponent(id)}`, query, repeatable: true });
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** `fcr attachment`: volumes shown to hosts. */
 import type { Command } from 'commander';
 import { type Attachment, accessModes } from '../../domain/attachment.ts';
+import { Failure } from '../../domain/errors.ts';
 import { choice, stated } from './arguments.ts';
 import type { CliContext, View } from './context.ts';
 import { timeOf } from './output.ts';
@@ -70,14 +71,27 @@ export function addAttachmentCommands(program: Command, context: CliContext): vo
     about: 'attachments: ends once the host has confirmed that the device is gone',
     argument: '<id>',
     remove: async (client, id, command) => {
-      await present(getting, id);
-      await client.attachmentDelete(id, { force: command.opts().force === true });
+      const force = command.opts().force === true;
+      const attachment = await present(getting, id);
+      if (!force) await refuseWhileNeeded(context, attachment);
+      if (attachment.hostSide !== 'none') context.say(`${id}: waiting until host ${attachment.host} has let go of it`);
+      await client.attachmentDelete(id, { force });
     },
     examples: [
       'attachment delete att_01JD0000000000000000000000',
       'attachment delete --force att_01JD0000000000000000000000',
     ],
   }).option('--force', 'fence: cut the host off without its help, where the exporter can');
+}
+
+/** Only this machine's agent knows who needs its mounts; without one, the host has the word once it is asked to let go. */
+async function refuseWhileNeeded(context: CliContext, { id, volume, volumeId }: Attachment): Promise<void> {
+  const mounts = await context.agent.mounts().catch(() => []);
+  const needed = mounts.find(({ attachment, references }) => attachment === id && (references ?? []).length > 0);
+  if (needed === undefined) return;
+  const who = `container engines have ${needed.references?.length} users of it on record on this machine`;
+  const remedy = `Stop its containers (docker ps --filter volume=${volume ?? volumeId}); umount --force ends what no process has`;
+  throw new Failure('volume-in-use', `Attachment ${id} stays: ${who}, at ${needed.path}. ${remedy}.`);
 }
 
 function addCreate(group: Command, context: CliContext): void {

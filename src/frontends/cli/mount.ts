@@ -47,15 +47,19 @@ function addUnmount(program: Command, context: CliContext): void {
     .command('umount')
     .alias('unmount')
     .description('unmount a volume; the last mount of it also detaches it')
-    .argument('<what...>', 'a path, a mount id, or the name of a volume that is mounted once');
+    .argument('<what...>', 'a path, a mount id, or the name of a volume that is mounted once')
+    .option(
+      '--force',
+      'also where a killed container engine left users on record; a process that has it still refuses',
+    );
   command.action(async (words: readonly string[]) => {
     for (const word of words) {
       const mount = mountMeant(word, context.world.directory, await context.agent.mounts());
-      await context.agent.unmount(mount.id);
+      await context.agent.unmount(mount.id, { force: command.opts().force === true });
       context.say(`${mount.path} unmounted`);
     }
   });
-  withExamples(command, 'umount /mnt/data', 'umount data');
+  withExamples(command, 'umount /mnt/data', 'umount data', 'umount --force data');
 }
 
 function mountMeant(word: string, directory: string, mounts: readonly MountView[]): MountView {

@@ -31,6 +31,7 @@ import {
 } from './loop-device.ts';
 import { describeProcess, mountsEverywhere, type NamespaceMount } from './mount-table.ts';
 import { mountFilesystem, type ShownPath, showData, unmountPath } from './mounts.ts';
+import { usersOf } from './path-users.ts';
 
 export { probeLoop, probeMount } from './probes.ts';
 
@@ -197,8 +198,16 @@ export function mountVolume(request: MountRequest): void {
 }
 
 /** Removes our mount at the path: ours are those of loop devices on media under our directory. */
-export function unmountShown(request: { readonly at: Surroundings; readonly path: string }): boolean {
-  return unmountPath(request.path, (number) => isOurs(number, request.at));
+/** `device-busy` names who works in it, as far as that can be seen. */
+export function unmountShown({ at, path }: { readonly at: Surroundings; readonly path: string }): boolean {
+  try {
+    return unmountPath(path, (number) => isOurs(number, at));
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'device-busy') throw error;
+    const users = usersOf(at.root, path);
+    if (users.length === 0) throw error;
+    throw new Failure('device-busy', `${path} is in use by ${users.join(', ')}.`, { cause: error });
+  }
 }
 
 export interface DetachCall extends DetachRequest {

@@ -97,7 +97,7 @@ function relationOf(group: number | null, ofParent: number | null | undefined): 
   return `${group} on ${ofParent}`;
 }
 
-function processIds(root: string): number[] {
+export function processIds(root: string): number[] {
   return readdirSync(`${root}/proc`)
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
@@ -112,7 +112,7 @@ function newNamespaceOf(root: string, pid: number, seen: Set<string>): MountLine
 }
 
 /** Null when the process has ended meanwhile, is a zombie, or may not be looked into (not even by root: ptrace(2)). */
-function ifAlive<T>(read: () => T): T | null {
+export function ifAlive<T>(read: () => T): T | null {
   try {
     return read();
   } catch (error) {

@@ -24,6 +24,7 @@ import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { dataDirectoryMode, dataDirectoryName } from '../../system/filesystem-seed.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
+import { mountPointFailure, takenMountPoint } from '../mount-point.ts';
 
 export interface FilesystemMount {
   /** Where the whole filesystem is mounted; for us alone. */
@@ -80,7 +81,7 @@ function mountOrExplain(wanted: FilesystemMount, flags: number): void {
 /** Shows the data directory at the path. Idempotent; `mount-path-busy` when something else is there. */
 export function showData(wanted: FilesystemMount, shown: ShownPath): void {
   const data = dataDirectory(wanted, shown);
-  mkdirSync(shown.path, { recursive: true, mode: mountPointMode });
+  makeMountPoint(shown.path);
   const path = realpathSync.native(shown.path);
   if (!isSameDirectory(statSync(path), statSync(data))) {
     refuseUnlessFree(path, wanted);
@@ -89,6 +90,14 @@ export function showData(wanted: FilesystemMount, shown: ShownPath): void {
   const readOnly = shown.readOnly || wanted.deviceReadOnly;
   const flags = mountFlags.MS_BIND | mountFlags.MS_REMOUNT | safeFlags;
   mount(null, path, null, flags | (readOnly ? mountFlags.MS_RDONLY : 0));
+}
+
+function makeMountPoint(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: mountPointMode });
+  } catch (error) {
+    throw mountPointFailure(path, error);
+  }
 }
 
 /**
@@ -132,12 +141,12 @@ function refuseUnlessFree(path: string, wanted: FilesystemMount): void {
   const { dev } = statSync(path);
   const isMount = dev !== statSync(join(path, '..')).dev;
   if (isMount && loopNumberOf(dev) !== null) {
-    throw new Failure('mount-path-busy', `${path} already shows the filesystem of ${describeDevice(dev)}.`);
+    throw takenMountPoint(path, `already shows the filesystem of ${describeDevice(dev)}`);
   }
   if (dev === deviceIdOf(wanted.deviceNumber)) {
-    throw new Failure('mount-path-busy', `${path} lies within the volume itself.`);
+    throw takenMountPoint(path, 'lies within the volume itself');
   }
-  if (readdirSync(path).length > 0) throw new Failure('mount-path-busy', `${path} is not empty.`);
+  if (readdirSync(path).length > 0) throw takenMountPoint(path, 'is not empty');
 }
 
 function describeDevice(deviceId: number): string {

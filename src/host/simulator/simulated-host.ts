@@ -7,7 +7,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, readlink, rm, rmdir, symlink, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { limits } from '../../config/limits.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { Port } from '../../domain/host.ts';
@@ -26,6 +26,7 @@ import type {
   HostInventory,
   MountOptions,
 } from '../host.ts';
+import { mountPointFailure, takenMountPoint } from '../mount-point.ts';
 import { HostFaults } from './faults.ts';
 import { believingFabric, type SimulatedFabric } from './simulated-fabric.ts';
 import { keyOf, type SimulatedDevice, type SimulatedRecord, SimulatedState } from './simulated-state.ts';
@@ -124,7 +125,7 @@ export class SimulatedHost implements Host {
       const { path } = options;
       const present = this.#state.mounts.get(path);
       if (present !== undefined && keyOf(present) !== keyOf(target)) {
-        throw new Failure('mount-path-busy', `${path} already shows volume ${present.volumeId}.`);
+        throw takenMountPoint(path, `already shows volume ${present.volumeId}`);
       }
       const bytes = this.#bytesOf(target);
       if (bytes !== null) await showBytes(bytes, path, readOnly || options.readOnly ? undefined : options.mode);
@@ -283,10 +284,14 @@ function proofOf(kind: DeviceProof['kind'], target: DeviceTarget, device: string
 
 async function showBytes(bytes: string, path: string, mode: number | undefined): Promise<void> {
   await mkdir(bytes, { recursive: true, ...(mode === undefined ? {} : { mode }) });
-  await mkdir(dirname(path), { recursive: true });
-  if ((await linkTarget(path)) === bytes) return;
-  await removeEmptyDirectory(path);
-  await symlink(bytes, path);
+  try {
+    await mkdir(path, { recursive: true });
+    if ((await linkTarget(path)) === bytes) return;
+    await removeEmptyDirectory(path);
+    await symlink(bytes, path);
+  } catch (error) {
+    throw mountPointFailure(path, error);
+  }
 }
 
 async function removeEmptyDirectory(path: string): Promise<void> {
@@ -296,7 +301,7 @@ async function removeEmptyDirectory(path: string): Promise<void> {
   });
   if (present === null) return;
   if (!present.isDirectory() || (await readdir(path)).length > 0) {
-    throw new Failure('mount-path-busy', `${path} is not an empty directory.`);
+    throw takenMountPoint(path, 'is not an empty directory');
   }
   await rmdir(path);
 }

@@ -1,5 +1,5 @@
 /** The agent over the simulated host that the product ships: its bytes, its crashes, its reboots. */
-import { mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -99,3 +99,16 @@ for (const method of methods) {
     });
   }
 }
+
+test('an unmount takes away the mount point that its mount made, and leaves one that was there', async (t) => {
+  const machine = await Machine.make(t);
+  const { agent, end } = await machine.live('boot-1');
+  const [made, present] = ['made', 'present'].map((name) => join(machine.directory, name));
+  await mkdir(present ?? '');
+  for (const path of [made, present]) await agent.unmount((await agent.mount({ volume: 'data', path })).id);
+  t.deepEqual(
+    (await readdir(machine.directory)).filter((name) => ['made', 'present'].includes(name)),
+    ['present'],
+  );
+  await end();
+});

@@ -148,6 +148,39 @@ test('a volume that a process still has is not removed, and it is said who has i
   t.deepEqual(world.references('data'), ['one']);
 });
 
+test('a mount that engines need is not unmounted by a person, who is told who has it and what to do', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const { body } = await mountOf(world, 'data', 'one');
+  const holder = 'process 42 (sleep) of container 0123456789ab';
+  const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: '/data', foreignNamespace: true, holder };
+  world.agents.host.mounts.push(copy);
+  const before = JSON.stringify([world.agent.mounts(), world.agents.host.mounts]);
+  const [mount] = world.agent.mounts();
+  const refused = (options: { force?: boolean }, message: RegExp) =>
+    t.throwsAsync(world.agent.unmount(mount?.id ?? '', options), { code: 'volume-in-use', message });
+  await refused({}, /1 users of .* on record \(process 42 \(sleep\) of container 0123456789ab has it at \/data\)/);
+  await refused({}, /Stop its containers \(docker ps --filter volume=data\); force ends what no process has/);
+  await refused({ force: true }, /process 42 \(sleep\) of container 0123456789ab has it at \/data/);
+  t.is(JSON.stringify([world.agent.mounts(), world.agents.host.mounts]), before);
+  t.like((await mountOf(world, 'data', 'two')).body, { Mountpoint: body.Mountpoint });
+});
+
+test('what a killed engine left is unmounted by force, and the volume stays', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'leaked');
+  const [mount] = world.agent.mounts();
+  await t.throwsAsync(world.agent.unmount(mount?.id ?? ''), { message: /no process has it/ });
+  world.agents.host.busyPaths.add(mount?.path ?? '');
+  await t.throwsAsync(world.agent.unmount(mount?.id ?? '', { force: true }), { code: 'device-busy' });
+  t.deepEqual(world.references('data'), ['leaked']);
+  world.agents.host.busyPaths.clear();
+  await world.agent.unmount(mount?.id ?? '', { force: true });
+  t.deepEqual([world.agents.host.mounts, world.agent.mounts()], [[], []]);
+  t.is(world.agents.controller.volumes.size, 1);
+});
+
 test('a copy that goes with the mount keeps no volume from being removed', async (t) => {
   const world = await PluginWorld.start(t);
   await created(world, 'data');
