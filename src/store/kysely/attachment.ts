@@ -1,16 +1,17 @@
 /** Attachments as they are read, and the hosts' word about them written down (host-report.ts decides what it means). */
-import { type Kysely, type SqlBool, sql } from 'kysely';
+import type { SqlBool } from 'kysely';
 import type { Attachment, Path } from '../../domain/attachment.ts';
 import { assert, type Problem } from '../../domain/errors.ts';
 import { batchOf } from '../../domain/operation.ts';
 import type { AttachmentFilter, HostStateReport, Page, PageRequest } from '../store.ts';
 import { attachmentView } from '../views.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import type { ColumnType, SqlEngine } from './engine.ts';
 import { applyHostReport, type HostSideOfAttachment } from './host-report.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { attachmentRow, volumeRow } from './rows.ts';
-import type { AttachmentTable, Schema, VolumeTable } from './schema.ts';
+import type { AttachmentTable, VolumeTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 export function attachmentGet(database: Database, id: string): Promise<Attachment | null> {
   return database.read(async (db) => {
@@ -43,7 +44,7 @@ export function attachmentList(
 
 /** An attachment's volume outlives it; where it is gone already, the attachment went between the two statements. */
 export async function attachmentViews(
-  db: Kysely<Schema>,
+  db: Session,
   engine: SqlEngine,
   records: readonly AttachmentTable[],
 ): Promise<Attachment[]> {
@@ -55,7 +56,7 @@ export async function attachmentViews(
 }
 
 export async function volumesById(
-  db: Kysely<Schema>,
+  db: Session,
   engine: SqlEngine,
   records: readonly AttachmentTable[],
 ): Promise<Map<string, VolumeTable>> {

@@ -1,8 +1,9 @@
 /** The figures that metrics and readiness show. */
-import { sql } from 'kysely';
+
 import type { StoreCounters } from '../store.ts';
 import type { Database } from './database.ts';
 import { poolResource } from './rows.ts';
+import { sql } from './sql.ts';
 import { wipeBacklog } from './wipe.ts';
 
 export async function counters(database: Database): Promise<StoreCounters> {

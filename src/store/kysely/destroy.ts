@@ -2,7 +2,7 @@
  * Destruction of volumes that no pool keeps: returned ones without a pool or of a draining pool, and retired ones.
  * A row goes when its bytes are gone; the row of a pool that is being deleted goes with its last volume.
  */
-import { sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
 import type { VolumeState } from '../../domain/volume.ts';
 import type { DestroyRequest } from '../../storage-node/storage-node.ts';
@@ -13,6 +13,7 @@ import { deltasOf, poolCountsApply, type StateChange } from './pool-counts.ts';
 import { volumeRow } from './rows.ts';
 import type { VolumeTable } from './schema.ts';
 import { type Failed, settledColumns, sortResults, volumesQuarantine } from './settle.ts';
+import { sql } from './sql.ts';
 import { type TakeOptions, unreferenced, volumesDelay } from './wipe.ts';
 
 /** The states of the index volumes_work, in its words: only then SQLite uses it. */

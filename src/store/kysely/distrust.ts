@@ -1,6 +1,6 @@
-import { sql } from 'kysely';
 import type { Database } from './database.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
+import { sql } from './sql.ts';
 
 /** `free -> wiping` for every free volume of the storage node: somebody may have owned it since this store was written. */
 export async function freeVolumesDistrust(database: Database, storageNode: string): Promise<number> {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { type RawBuilder, sql } from 'kysely';
 import type { Engine } from '../../../migrations/0001-initial.ts';
+import { type Sql, sql } from './sql.ts';
 import { listColumn, listTable, SqliteList } from './sqlite-lists.ts';
 
 /**
@@ -13,47 +13,50 @@ export interface SqlEngine {
   readonly name: Engine;
   /** How a transaction begins. */
   readonly begin: string;
+  /** The text of a statement with parameters between the texts. */
+  statement(texts: readonly string[]): string;
   /** A table expression over a list of objects. */
-  rows(list: readonly object[], columns: Readonly<Record<string, ColumnType>>): RawBuilder<unknown>;
+  rows(list: readonly object[], columns: Readonly<Record<string, ColumnType>>): Sql;
   /** A subquery that yields the strings of a list, for `IN (...)`. */
-  texts(list: readonly string[]): RawBuilder<unknown>;
+  texts(list: readonly string[]): Sql;
   /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
-  jsonField(column: string, field: string): RawBuilder<string | null>;
+  jsonField(column: string, field: string): Sql<string | null>;
   /**
    * A join with the first rows of a table, in the order of `key`, that meet a condition on it (as `f`) and on each row
    * before it; ends in a condition that can be carried on with AND. SQLite has no LATERAL: it finds the keys and looks
    * them up, so `key` and what is carried on have to say which rows are meant.
    */
-  joinFirst(table: string, first: FirstRows): RawBuilder<unknown>;
+  joinFirst(table: string, first: FirstRows): Sql;
   /**
    * A column in a condition that is checked on rows found otherwise: both engines would take a partial index on it for
    * the better way, and walk all work for each item of a list.
    */
-  unindexed(column: string): RawBuilder<unknown>;
+  unindexed(column: string): Sql;
   /** The database's own time, ms since the epoch. */
-  readonly now: RawBuilder<number>;
+  readonly now: Sql<number>;
 }
 
 export interface FirstRows {
   readonly as: string;
   readonly key: string;
   readonly descending?: boolean;
-  readonly where: RawBuilder<unknown>;
+  readonly where: Sql;
   readonly limit: number;
 }
 
 export const sqliteEngine: SqlEngine = {
   name: 'sqlite',
   begin: 'BEGIN IMMEDIATE',
+  statement: (texts) => texts.join('?'),
   rows(list, columns) {
     const names = Object.keys(columns);
     const picks = names.map((name, index) => sql`${sql.ref(listColumn(index))} AS ${sql.id(name)}`);
-    return sql`(SELECT ${sql.join(picks)} FROM ${sql.table(listTable(names.length))}(${new SqliteList(list, names)}))`;
+    return sql`(SELECT ${sql.join(picks)} FROM ${sql.id(listTable(names.length))}(${new SqliteList(list, names)}))`;
   },
-  texts: (list) => sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.table(listTable(1))}(${SqliteList.ofTexts(list)}))`,
+  texts: (list) => sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.id(listTable(1))}(${SqliteList.ofTexts(list)}))`,
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
   joinFirst: (table, first) =>
-    sql`JOIN ${sql.table(table)} AS ${sql.table(first.as)}
+    sql`JOIN ${sql.id(table)} AS ${sql.id(first.as)}
       ON ${sql.ref(`${first.as}.${first.key}`)} IN (SELECT ${sql.ref(`f.${first.key}`)} ${firstRows(table, first)})`,
   unindexed: (column) => sql`+${sql.ref(column)}`,
   now: sql<number>`CAST((julianday('now') - 2440587.5) * 86400000 AS integer)`,
@@ -75,6 +78,7 @@ const planning = {
 export const postgresEngine: SqlEngine = {
   name: 'postgres',
   begin: ['BEGIN', ...Object.entries(planning).map(([name, value]) => `SET LOCAL ${name} = ${value}`)].join('; '),
+  statement: (texts) => texts.reduce((text, next, index) => `${text}$${index}${next}`),
   rows(list, columns) {
     const arrays = Object.entries(columns).map(([name, type]) => {
       const values = list.map((row): unknown => Reflect.get(row, name) ?? null);
@@ -85,8 +89,7 @@ export const postgresEngine: SqlEngine = {
   },
   texts: (list) => sql`(SELECT unnest(${textArray(list)}))`,
   jsonField: (column, field) => sql`(CAST(${sql.ref(column)} AS jsonb) ->> CAST(${field} AS text))`,
-  joinFirst: (table, first) =>
-    sql`JOIN LATERAL (SELECT f.* ${firstRows(table, first)}) AS ${sql.table(first.as)} ON TRUE`,
+  joinFirst: (table, first) => sql`JOIN LATERAL (SELECT f.* ${firstRows(table, first)}) AS ${sql.id(first.as)} ON TRUE`,
   unindexed: (column) => sql`(${sql.ref(column)} || '')`,
   now: sql<number>`CAST(extract(epoch from clock_timestamp()) * 1000 AS bigint)`,
 };
@@ -95,7 +98,7 @@ export const postgresEngine: SqlEngine = {
  * The texts behind one another, taken apart again by PostgreSQL: three times as fast as JSON, of which most of a
  * statement's time would be. One more of them stands in front, because an empty text would be split into no text at all.
  */
-function textArray(values: readonly unknown[]): RawBuilder<unknown> {
+function textArray(values: readonly unknown[]): Sql {
   const texts = values.map((value) => (value === null ? null : String(value)));
   const separator = absentFrom(texts, '\u001f');
   const absence = absentFrom(texts, '\u001e');
@@ -108,11 +111,11 @@ function absentFrom(texts: readonly (string | null)[], mark: string): string {
   return texts.some((text) => text?.includes(mark)) ? absentFrom(texts, randomUUID()) : mark;
 }
 
-function numberArray(values: readonly unknown[]): RawBuilder<unknown> {
+function numberArray(values: readonly unknown[]): Sql {
   return sql`${`{${values.map((value) => value ?? 'NULL').join()}}`}::bigint[]`;
 }
 
-function firstRows(table: string, { key, descending = false, where, limit }: FirstRows): RawBuilder<unknown> {
+function firstRows(table: string, { key, descending = false, where, limit }: FirstRows): Sql {
   const order = sql`${sql.ref(`f.${key}`)} ${descending ? sql`DESC` : sql``}`;
-  return sql`FROM ${sql.table(table)} AS f WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
+  return sql`FROM ${sql.id(table)} AS f WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
 }

@@ -2,12 +2,13 @@
  * Events, in the order of commits. A commit's number is taken under a lock that is held through the commit, so numbers
  * become visible in order and a reader that continues behind its cursor skips nothing.
  */
-import { sql } from 'kysely';
+
 import { Failure } from '../../domain/errors.ts';
 import type { Event } from '../../domain/event.ts';
 import type { Database } from './database.ts';
 import { eventResources } from './rows.ts';
 import type { Schema } from './schema.ts';
+import { sql } from './sql.ts';
 
 /**
  * At most so many events behind the cursor; null: from the oldest kept. A cursor whose successors are no longer kept is

@@ -1,15 +1,16 @@
 /** Flow policies: read, changed in place (If-Match), and asked. They are created and removed by operations. */
-import { type Kysely, sql } from 'kysely';
+
 import { Failure } from '../../domain/errors.ts';
 import type { FlowPolicy } from '../../domain/flow-policy.ts';
 import { type FlowDecision, type FlowDefault, type FlowQuestion, resolveFlow } from '../../domain/flow-resolution.ts';
 import type { FlowPolicyRow } from '../group.ts';
 import type { FlowPolicyChange, FlowPolicyFilter, Page, PageRequest } from '../store.ts';
 import { flowPolicyView } from '../views.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { flowPolicyRow } from './rows.ts';
-import type { FlowPolicyTable, Schema } from './schema.ts';
+import type { FlowPolicyTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 export function flowPolicyGet(database: Database, id: string): Promise<FlowPolicy | null> {
   return database.read(async (db) => {
@@ -75,7 +76,7 @@ export function flowResolve(
   });
 }
 
-async function find(db: Kysely<Schema>, id: string): Promise<FlowPolicyRow | null> {
+async function find(db: Session, id: string): Promise<FlowPolicyRow | null> {
   const record = await db.selectFrom('flow_policies').selectAll().where('id', '=', id).executeTakeFirst();
   return record === undefined ? null : flowPolicyRow(record);
 }

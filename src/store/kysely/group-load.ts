@@ -1,4 +1,3 @@
-import { type Kysely, sql } from 'kysely';
 import { isId } from '../../domain/ids.ts';
 import { operationId } from '../../domain/operation.ts';
 import type {
@@ -17,7 +16,7 @@ import type {
   VolumeRow,
   Wait,
 } from '../group.ts';
-import { together } from './database.ts';
+import { type Session, together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { attachmentRow, flowPolicyRow, hostRow, poolRow, storageNodeRow, volumeRow } from './rows.ts';
 import type {
@@ -26,20 +25,20 @@ import type {
   HostTable,
   PoolTable,
   PortTable,
-  Schema,
   StorageNodeTable,
   VolumeTable,
 } from './schema.ts';
+import { sql } from './sql.ts';
 
 /**
  * Loads what a group speaks of. Each method is one statement (two where ports come along), whatever the group's size;
  * what nobody asks for is not loaded.
  */
 export class GroupLoader {
-  readonly #db: Kysely<Schema>;
+  readonly #db: Session;
   readonly #engine: SqlEngine;
 
-  constructor(db: Kysely<Schema>, engine: SqlEngine) {
+  constructor(db: Session, engine: SqlEngine) {
     this.#db = db;
     this.#engine = engine;
   }

@@ -1,4 +1,4 @@
-import { type QueryResult, type RawBuilder, sql } from 'kysely';
+import type { QueryResult } from 'kysely';
 import { assert } from '../../domain/errors.ts';
 import type { AttachmentRow, BatchChange, Changed, FlowPolicyRow, GroupPlan, PoolCount, VolumeRow } from '../group.ts';
 import { type Change, together } from './database.ts';
@@ -12,6 +12,7 @@ import {
   volumeRecord,
 } from './rows.ts';
 import type { OperationTable } from './schema.ts';
+import { type Sql, sql } from './sql.ts';
 
 /** Operations of one batch lie at `seq * positionsPerBatch + index`. */
 export const positionsPerBatch = 1_000;
@@ -125,13 +126,11 @@ async function remove(tx: Change, table: string, rows: readonly Versioned[]): Pr
   if (rows.length === 0) return;
   const list = tx.engine.rows(rows, { id: 'text', version: 'bigint' });
   const answer =
-    await sql`DELETE FROM ${sql.table(table)} WHERE (id, version) IN (SELECT id, version FROM ${list} c)`.execute(
-      tx.db,
-    );
+    await sql`DELETE FROM ${sql.id(table)} WHERE (id, version) IN (SELECT id, version FROM ${list} c)`.execute(tx.db);
   assertAffected(answer, rows, `write-removed-${table}`);
 }
 
-type Extra = Readonly<Record<string, RawBuilder<unknown>>>;
+type Extra = Readonly<Record<string, Sql>>;
 
 /**
  * One statement for each set of columns that changes, of which there are as many as kinds of operations: an index is
@@ -173,7 +172,7 @@ async function updateColumns<T extends Versioned>(
     ? sql`version = t.version`
     : sql`version = t.version + 1`;
   const answer = await sql`
-    UPDATE ${sql.table(table)} AS t SET ${sql.join([...sets, ...extras, version])}
+    UPDATE ${sql.id(table)} AS t SET ${sql.join([...sets, ...extras, version])}
     FROM ${list} c WHERE t.id = c.id AND t.version = c.version`.execute(tx.db);
   assertAffected(answer, changed, `write-changed-${table}`);
 }
@@ -194,7 +193,7 @@ async function insert(
   const names = Object.keys(columns);
   const targets = [...names, ...Object.keys(extra)].map((name) => sql.id(name));
   const values = [...names.map((name) => sql`c.${sql.id(name)}`), ...Object.values(extra)];
-  await sql`INSERT INTO ${sql.table(table)} (${sql.join(targets)})
+  await sql`INSERT INTO ${sql.id(table)} (${sql.join(targets)})
     SELECT ${sql.join(values)} FROM ${tx.engine.rows(rows, columns)} c`.execute(tx.db);
 }
 

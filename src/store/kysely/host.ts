@@ -4,19 +4,20 @@
  *
  * A registration that repeats what is known is a sign of life: it writes one time and takes no commit number.
  */
-import { type Kysely, sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { Host } from '../../domain/host.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Principal } from '../../domain/principal.ts';
 import type { HostRegistration, Page, PageRequest } from '../store.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { portsReplace, samePorts } from './port.ts';
 import { hostResource } from './rows.ts';
-import type { HostTable, PortTable, Schema } from './schema.ts';
+import type { HostTable, PortTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 export async function hostRegister(database: Database, host: HostRegistration, principal: Principal): Promise<Host> {
   if (principal.role === 'host' && principal.host !== host.name) {
@@ -80,7 +81,7 @@ export async function hostsExpire(database: Database, silentMs: number): Promise
   });
 }
 
-async function find(db: Kysely<Schema>, name: string): Promise<Host | null> {
+async function find(db: Session, name: string): Promise<Host | null> {
   const record = await findRecord(db, name);
   if (record === null) return null;
   const ports = await db
@@ -92,11 +93,11 @@ async function find(db: Kysely<Schema>, name: string): Promise<Host | null> {
   return hostResource(record, ports);
 }
 
-async function findRecord(db: Kysely<Schema>, name: string): Promise<HostTable | null> {
+async function findRecord(db: Session, name: string): Promise<HostTable | null> {
   return (await db.selectFrom('hosts').selectAll().where('name', '=', name).executeTakeFirst()) ?? null;
 }
 
-async function portsOf(db: Kysely<Schema>, engine: SqlEngine, hosts: readonly HostTable[]): Promise<PortTable[]> {
+async function portsOf(db: Session, engine: SqlEngine, hosts: readonly HostTable[]): Promise<PortTable[]> {
   const names = engine.texts(hosts.map(({ name }) => name));
   const { rows } = await sql<PortTable>`
     SELECT * FROM ports WHERE kind = 'initiator' AND owner IN ${names}`.execute(db);

@@ -1,7 +1,7 @@
-import { sql } from 'kysely';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { IdempotencyBegun, IdempotencyStore, IdempotentRequest, RememberedAnswer } from '../store.ts';
 import type { Database } from './database.ts';
+import { sql } from './sql.ts';
 
 /** Keys of requests whose effect is not an operation; those of operations stand beside the journal. */
 export class KyselyIdempotencyStore implements IdempotencyStore {

@@ -1,9 +1,9 @@
-import { type Kysely, sql } from 'kysely';
 import { problem } from '../../domain/errors.ts';
 import type { AcceptAnswer, NewBatch } from '../store.ts';
-import { together } from './database.ts';
+import { type Session, together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
+import { sql } from './sql.ts';
 
 /** Appends batches to the journal, within a transaction of its caller's. */
 export class JournalAppender {
@@ -15,7 +15,7 @@ export class JournalAppender {
     this.#backlogOperationsMax = backlogOperationsMax;
   }
 
-  async accept(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
+  async accept(db: Session, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
     // The first one takes the lock, so the others see what earlier holders of it have written.
     const [seq, backlog, known] = await together(
       this.#nextSequence(db, batches.length),
@@ -27,19 +27,19 @@ export class JournalAppender {
     return decided.answers;
   }
 
-  async #nextSequence(db: Kysely<Schema>, count: number): Promise<number> {
+  async #nextSequence(db: Session, count: number): Promise<number> {
     const { rows } = await sql<{ value: number }>`
       UPDATE sequences SET value = value + ${count} WHERE name = 'journal' RETURNING value`.execute(db);
     return Number(rows[0]?.value) - count + 1;
   }
 
-  async #backlogOperations(db: Kysely<Schema>): Promise<number> {
+  async #backlogOperations(db: Session): Promise<number> {
     const { rows } = await sql<{ operations: number | null }>`
       SELECT sum(operation_count) AS operations FROM batches WHERE state <> 'ended'`.execute(db);
     return rows[0]?.operations ?? 0;
   }
 
-  async #knownKeys(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<Map<string, KnownKey>> {
+  async #knownKeys(db: Session, batches: readonly NewBatch[]): Promise<Map<string, KnownKey>> {
     const keys = batches.flatMap(({ principal, idempotency }) =>
       idempotency === null ? [] : [{ principal: principal.id, route: idempotency.route, key: idempotency.key }],
     );
@@ -53,12 +53,12 @@ export class JournalAppender {
     );
   }
 
-  async #append(db: Kysely<Schema>, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
+  async #append(db: Session, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
     if (batches.length === 0) return;
     await together(this.#insertBatches(db, batches, firstSeq), this.#insertKeys(db, batches));
   }
 
-  async #insertBatches(db: Kysely<Schema>, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
+  async #insertBatches(db: Session, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
     const { rows, now } = this.#engine;
     const records = batches.map((batch, index) => ({
       seq: firstSeq + index,
@@ -83,7 +83,7 @@ export class JournalAppender {
     );
   }
 
-  async #insertKeys(db: Kysely<Schema>, batches: readonly NewBatch[]): Promise<void> {
+  async #insertKeys(db: Session, batches: readonly NewBatch[]): Promise<void> {
     const keys = batches.flatMap(({ id, principal, idempotency }) => {
       if (idempotency === null) return [];
       const { route, key, bodyHash } = idempotency;

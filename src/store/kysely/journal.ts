@@ -1,4 +1,3 @@
-import { sql } from 'kysely';
 import { assert } from '../../domain/errors.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec } from '../../domain/operation.ts';
 import type { EndedBatch } from '../ended-batch.ts';
@@ -24,6 +23,7 @@ import { operationRecords, positionsPerBatch, writePlan } from './group-write.ts
 import { JournalAppender } from './journal-append.ts';
 import { JournalReader, operationText } from './journal-read.ts';
 import type { BatchTable, OperationTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 /** The journal and the groups that are committed from it. Planning itself is the planner's; here it is made durable. */
 export class KyselyJournalStore implements JournalStore {

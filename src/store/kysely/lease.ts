@@ -2,9 +2,10 @@
  * Leases in the database's time, and the store's own identity. A lease's row stays when it is dropped, so that its
  * fencing token rises with every owner for as long as the store lives.
  */
-import { sql } from 'kysely';
+
 import { assert } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
+import { sql } from './sql.ts';
 
 /** The token, or null while another owner holds the lease. The holder extends it under the same token. */
 export async function leaseTake(

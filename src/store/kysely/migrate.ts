@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { type Kysely, sql } from 'kysely';
+import type { Kysely } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { type Engine, up as initial } from '../../../migrations/0001-initial.ts';
 import { up as parkedBatches } from '../../../migrations/0002-parked-batches.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
+import { sql } from './sql.ts';
 
 const migrations: Readonly<Record<string, (db: Kysely<unknown>, engine: Engine) => Promise<void>>> = {
   '0001-initial': initial,
@@ -21,7 +22,7 @@ export async function migrate(database: Database): Promise<void> {
   if (error !== undefined)
     throw new Failure('store-unavailable', 'The store could not be brought up to date.', { cause: error });
   await sql`INSERT INTO meta (key, value) VALUES ('store-id', ${randomUUID()}) ON CONFLICT (key) DO NOTHING`.execute(
-    database.kysely,
+    database.session,
   );
 }
 

@@ -1,5 +1,5 @@
 /** What a storage node should hold, for the reconciler that has read the node's inventory before it asks. */
-import { type SqlBool, sql } from 'kysely';
+import type { SqlBool } from 'kysely';
 import type { ExportRequest } from '../../storage-node/storage-node.ts';
 import type { AttachmentRow, VolumeRow } from '../group.ts';
 import type { NodeIntent, NodeInventoryKeys } from '../store.ts';
@@ -8,6 +8,7 @@ import { volumesById } from './attachment.ts';
 import type { Database } from './database.ts';
 import { storeStamp } from './lease.ts';
 import { attachmentRow, volumeRow } from './rows.ts';
+import { sql } from './sql.ts';
 
 /**
  * Volumes: those of the keys that live on the node, and those whose medium must be there. Attachments: all of the node,

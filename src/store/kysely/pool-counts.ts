@@ -4,12 +4,13 @@
  * They always equal the counts (the contract suite recounts after random histories); a change of a volume's state
  * without its delta would let a pool grow over `maxVolumes` or hide free volumes for ever.
  */
-import { type Kysely, sql } from 'kysely';
+
 import { assert } from '../../domain/errors.ts';
 import type { VolumeState } from '../../domain/volume.ts';
 import type { PoolCount, PoolDelta } from '../group.ts';
+import type { Session } from './database.ts';
 import type { ColumnType, SqlEngine } from './engine.ts';
-import type { Schema } from './schema.ts';
+import { sql } from './sql.ts';
 
 const counts: readonly PoolCount[] = [
   'provisioning',
@@ -27,11 +28,7 @@ const columns: Readonly<Record<string, ColumnType>> = {
 };
 
 /** One statement for any number of pools. */
-export async function poolCountsApply(
-  db: Kysely<Schema>,
-  engine: SqlEngine,
-  deltas: readonly PoolDelta[],
-): Promise<void> {
+export async function poolCountsApply(db: Session, engine: SqlEngine, deltas: readonly PoolDelta[]): Promise<void> {
   const rows = deltas.filter(changesSomething).map(({ pool, counts: by }) => ({ ...zero, ...by, pool }));
   if (rows.length === 0) return;
   const sets = counts.map((count) => sql`${sql.id(count)} = ${sql.ref(`pools.${count}`)} + ${sql.ref(`j.${count}`)}`);

@@ -4,16 +4,17 @@
  * A pool is removed in two steps: marked, drained by the maintenance, and its row goes with its last volume. A version
  * is of the definition alone; counters move all the time and would make every If-Match fail.
  */
-import { type Kysely, sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Pool } from '../../domain/pool.ts';
 import type { Created, NewPool, Page, PageRequest, PoolChange } from '../store.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { poolResource } from './rows.ts';
-import type { PoolTable, Schema } from './schema.ts';
+import type { PoolTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 export async function poolCreate(database: Database, pool: NewPool): Promise<Created<Pool>> {
   checkBounds(pool.minFree, pool.maxVolumes);
@@ -93,18 +94,18 @@ export async function poolBlock(database: Database, name: string, reason: string
   });
 }
 
-async function find(db: Kysely<Schema>, name: string): Promise<PoolTable | null> {
+async function find(db: Session, name: string): Promise<PoolTable | null> {
   return (await db.selectFrom('pools').selectAll().where('name', '=', name).executeTakeFirst()) ?? null;
 }
 
-async function required(db: Kysely<Schema>, name: string): Promise<PoolTable> {
+async function required(db: Session, name: string): Promise<PoolTable> {
   const record = await find(db, name);
   if (record === null) throw new Failure('pool-not-found', `There is no pool "${name}".`);
   return record;
 }
 
 /** The pool of that name when its fields are those that are asked for; null: there is none. */
-async function existing(db: Kysely<Schema>, pool: NewPool): Promise<Created<Pool> | null> {
+async function existing(db: Session, pool: NewPool): Promise<Created<Pool> | null> {
   const record = await find(db, pool.name);
   if (record === null) return null;
   if (record.deleting === 1) throw beingDeleted(pool.name);
@@ -134,7 +135,7 @@ async function insert(tx: Change, pool: NewPool): Promise<Created<Pool>> {
 }
 
 /** The stated storage node, or the first by name that has the backend. */
-async function placeOf(db: Kysely<Schema>, { backend, storageNode }: NewPool): Promise<string> {
+async function placeOf(db: Session, { backend, storageNode }: NewPool): Promise<string> {
   const nodes = await db.selectFrom('storage_nodes').select(['name', 'backends']).orderBy('name').execute();
   if (storageNode !== undefined && !nodes.some(({ name }) => name === storageNode)) {
     throw new Failure('storage-node-not-found', `There is no storage node "${storageNode}".`, { field: 'storageNode' });

@@ -2,12 +2,13 @@
  * Ports of hosts and of storage nodes, in one table: a WWPN has one owner over everything. Two owners of one port name
  * would share an ACL, and one machine would reach the other's volumes.
  */
-import { type SqlBool, sql } from 'kysely';
+import type { SqlBool } from 'kysely';
 import { Failure } from '../../domain/errors.ts';
 import type { Port } from '../../domain/host.ts';
 import type { Change } from './database.ts';
 import { portColumns, portRecord } from './rows.ts';
 import type { PortTable } from './schema.ts';
+import { type Sql, sql } from './sql.ts';
 
 export interface PortOwner {
   readonly kind: PortTable['kind'];
@@ -27,7 +28,7 @@ export async function portsReplace(tx: Change, { kind, owner }: PortOwner, ports
     WHERE ports.kind = excluded.kind AND ports.owner = excluded.owner`.execute(tx.db);
 }
 
-async function refuseForeign(tx: Change, { kind, owner }: PortOwner, wwpns: ReturnType<typeof sql>): Promise<void> {
+async function refuseForeign(tx: Change, { kind, owner }: PortOwner, wwpns: Sql): Promise<void> {
   const query = tx.db.selectFrom('ports').selectAll().where(sql<SqlBool>`wwpn IN ${wwpns}`);
   const foreign = await query
     .where((eb) => eb.or([eb('kind', '<>', kind), eb('owner', '<>', owner)]))

@@ -1,10 +1,11 @@
-import { Kysely, sql } from 'kysely';
+import { Kysely } from 'kysely';
 import { Pool, types } from 'pg';
 import { Failure } from '../../domain/errors.ts';
 import { Database } from './database.ts';
 import { postgresEngine } from './engine.ts';
 import { pipelinedDialect } from './postgres-driver.ts';
 import type { Schema } from './schema.ts';
+import { sql } from './sql.ts';
 
 /** PostgreSQL answers bigint and numeric as text; every number of ours fits a double exactly. */
 const int8 = 20;
@@ -38,7 +39,7 @@ export function openPostgres(
 export async function assertDurable(database: Database): Promise<void> {
   const { rows } = await sql<{ name: string; setting: string }>`
     SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`.execute(
-    database.kysely,
+    database.session,
   );
   for (const { name, setting } of rows) {
     if (setting !== 'off') continue;

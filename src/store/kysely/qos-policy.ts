@@ -1,14 +1,14 @@
 /** QoS policies. One that a volume or a flow policy names stays: the name would otherwise point nowhere. */
-import { type Kysely, sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
 import type { QosLimits, QosPolicy } from '../../domain/qos-policy.ts';
 import type { Created, NewQosPolicy, Page, PageRequest } from '../store.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { qosPolicyResource } from './rows.ts';
-import type { Schema } from './schema.ts';
+import { sql } from './sql.ts';
 
 export async function qosPolicyCreate(database: Database, policy: NewQosPolicy): Promise<Created<QosPolicy>> {
   const known = await database.read((db) => existing(db, policy));
@@ -60,19 +60,19 @@ export function qosPolicyDelete(database: Database, name: string, ifVersion: num
   });
 }
 
-async function find(db: Kysely<Schema>, name: string): Promise<QosPolicy | null> {
+async function find(db: Session, name: string): Promise<QosPolicy | null> {
   const record = await db.selectFrom('qos_policies').selectAll().where('name', '=', name).executeTakeFirst();
   return record === undefined ? null : qosPolicyResource(record);
 }
 
-async function required(db: Kysely<Schema>, name: string, ifVersion: number | null): Promise<QosPolicy> {
+async function required(db: Session, name: string, ifVersion: number | null): Promise<QosPolicy> {
   const policy = await find(db, name);
   if (policy === null) throw new Failure('qos-policy-not-found', `There is no QoS policy "${name}".`);
   if (ifVersion === null || policy.version === ifVersion) return policy;
   throw new Failure('etag-mismatch', `QoS policy "${name}" has changed since it was read.`);
 }
 
-async function existing(db: Kysely<Schema>, policy: NewQosPolicy): Promise<Created<QosPolicy> | null> {
+async function existing(db: Session, policy: NewQosPolicy): Promise<Created<QosPolicy> | null> {
   const known = await find(db, policy.name);
   if (known === null) return null;
   const field = fields.find((name) => known[name] !== policy[name]);

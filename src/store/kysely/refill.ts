@@ -6,23 +6,23 @@
  * provisioning together never exceed `maxVolumes`.
  */
 
-import { type Kysely, type RawBuilder, sql } from 'kysely';
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { newId, newSerial, wwidOf } from '../../domain/ids.ts';
 import type { ProvisionRequest } from '../../storage-node/storage-node.ts';
 import type { VolumeRow } from '../group.ts';
 import type { PoolEffect, VolumeSettle } from '../store.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
 import { poolRow, volumeColumns, volumeRecord, volumeRow } from './rows.ts';
-import type { PoolTable, Schema, VolumeTable } from './schema.ts';
+import type { PoolTable, VolumeTable } from './schema.ts';
 import { type Done, type Failed, settledColumns, sortResults, type VolumeInPool, volumesQuarantine } from './settle.ts';
+import { type Sql, sql } from './sql.ts';
 
 const refilled = isRefilled(sql`state`);
 
-function isRefilled(state: RawBuilder<unknown>) {
+function isRefilled(state: Sql) {
   return sql`${state} = 'provisioning' AND pending_operation IS NULL`;
 }
 
@@ -90,7 +90,7 @@ interface Need {
 }
 
 /** How many volumes the pool lacks and has room for; null when none. */
-async function need(db: Kysely<Schema>, pool: string): Promise<Need | null> {
+async function need(db: Session, pool: string): Promise<Need | null> {
   const { rows } = await sql<PoolTable & { coming: number }>`
     SELECT pools.*, (SELECT count(*) FROM volumes WHERE volumes.pool = pools.name AND ${refilled}) AS coming
     FROM pools WHERE name = ${pool} AND pools.state = 'active' AND blocked_reason IS NULL`.execute(db);
@@ -148,7 +148,7 @@ function newVolume(tx: Change, pool: PoolTable): VolumeRow {
 async function insertVolumes(tx: Change, rows: readonly VolumeRow[]): Promise<void> {
   const { now } = tx.engine;
   const names = Object.keys(volumeColumns);
-  const times: Readonly<Record<string, ReturnType<typeof sql>>> = {
+  const times: Readonly<Record<string, Sql>> = {
     created_at: sql`${now}`,
     lease_until: sql`${now} + ${sql.lit(limits.provisionLeaseMs)}`,
   };

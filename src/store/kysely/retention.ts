@@ -3,10 +3,10 @@
  * Ages are the database's. A batch goes only when it has ended, its keys have run out and no row is held for it; the
  * events that stay are always the newest ones without a gap.
  */
-import { type Kysely, sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
-import type { Database } from './database.ts';
-import type { Schema } from './schema.ts';
+import type { Database, Session } from './database.ts';
+import { sql } from './sql.ts';
 
 export interface RetentionLimits {
   readonly operationsMs: number;
@@ -29,7 +29,7 @@ interface Ended {
 }
 
 async function purgeBatches(database: Database, ageMs: number, atMost: number): Promise<number> {
-  const expired = (db: Kysely<Schema>) => expiredBatches(database, db, { ageMs, atMost });
+  const expired = (db: Session) => expiredBatches(database, db, { ageMs, atMost });
   if ((await database.read(expired)).length === 0) return 0;
   return database.plain(async (db) => {
     const batches = await expired(db);
@@ -49,7 +49,7 @@ async function purgeBatches(database: Database, ageMs: number, atMost: number): 
 
 async function expiredBatches(
   database: Database,
-  db: Kysely<Schema>,
+  db: Session,
   { ageMs, atMost }: { readonly ageMs: number; readonly atMost: number },
 ): Promise<readonly Ended[]> {
   const before = sql`${database.engine.now} - CAST(${ageMs} AS bigint)`;

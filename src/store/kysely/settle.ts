@@ -2,12 +2,13 @@
  * Outcomes of effects on volumes, sorted by what they lead to. Each is matched by volume and generation: an outcome of
  * an older round changes nothing.
  */
-import { sql } from 'kysely';
+
 import type { VolumeState } from '../../domain/volume.ts';
 import type { WipeProof } from '../../storage-node/storage-node.ts';
 import type { VolumeSettle } from '../store.ts';
 import type { Change } from './database.ts';
 import type { ColumnType } from './engine.ts';
+import { sql } from './sql.ts';
 
 interface Settled {
   readonly id: string;

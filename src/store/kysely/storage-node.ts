@@ -1,15 +1,16 @@
 /** Storage nodes and their target ports. A registration that repeats what is known only writes the time. */
-import { type Kysely, sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { StorageNode } from '../../domain/host.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Page, PageRequest, StorageNodeRegistration } from '../store.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { portsReplace, samePorts } from './port.ts';
 import { storageNodeResource } from './rows.ts';
-import type { PortTable, Schema } from './schema.ts';
+import type { PortTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 export async function storageNodeRegister(database: Database, node: StorageNodeRegistration): Promise<StorageNode> {
   const known = await database.read((db) => find(db, node.name));
@@ -35,7 +36,7 @@ export function storageNodeList(database: Database, page: PageRequest): Promise<
   });
 }
 
-async function find(db: Kysely<Schema>, name: string): Promise<StorageNode | null> {
+async function find(db: Session, name: string): Promise<StorageNode | null> {
   const record = await db.selectFrom('storage_nodes').selectAll().where('name', '=', name).executeTakeFirst();
   if (record === undefined) return null;
   const ports = await db

@@ -1,12 +1,13 @@
 /** Access tokens: only hashes are kept. They are no part of what operations see and take no commit number. */
-import { type Kysely, sql } from 'kysely';
+
 import { Failure } from '../../domain/errors.ts';
 import type { Principal, Token } from '../../domain/principal.ts';
 import type { NewToken, Page, PageRequest } from '../store.ts';
-import type { Database } from './database.ts';
+import type { Database, Session } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { tokenResource } from './rows.ts';
-import type { Schema, TokenTable } from './schema.ts';
+import type { TokenTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 /** The same id again with the same hash answers the token that is there. */
 export function tokenCreate(database: Database, token: NewToken): Promise<Token> {
@@ -52,7 +53,7 @@ export async function tokenFind(database: Database, hash: string): Promise<Princ
   return { id, name, role, host };
 }
 
-async function repeated(db: Kysely<Schema>, token: NewToken): Promise<TokenTable> {
+async function repeated(db: Session, token: NewToken): Promise<TokenTable> {
   const query = db.selectFrom('tokens').selectAll().where('id', '=', token.id);
   const record = await query.where('hash', '=', token.hash).where('name', '=', token.name).executeTakeFirst();
   if (record !== undefined) return record;

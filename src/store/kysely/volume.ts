@@ -1,15 +1,16 @@
 /** Volumes as they are read; they change by operations (groups) and by the maintenance. */
-import { type ExpressionBuilder, type ExpressionWrapper, type Kysely, type SqlBool, sql } from 'kysely';
+import type { ExpressionBuilder, ExpressionWrapper, SqlBool } from 'kysely';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { Volume } from '../../domain/volume.ts';
 import type { Page, PageRequest, VolumeFilter } from '../store.ts';
 import { volumeView } from '../views.ts';
-import type { Change, Database } from './database.ts';
+import type { Change, Database, Session } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
 import { attachmentRow, volumeRow } from './rows.ts';
 import type { Schema, VolumeTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 export function volumeGet(database: Database, nameOrId: string): Promise<Volume | null> {
   return database.read(async (db) => {
@@ -48,19 +49,19 @@ export function volumeClear(database: Database, nameOrId: string): Promise<Volum
   });
 }
 
-async function find(db: Kysely<Schema>, nameOrId: string): Promise<VolumeTable | null> {
+async function find(db: Session, nameOrId: string): Promise<VolumeTable | null> {
   const query = db.selectFrom('volumes').selectAll();
   const found = query.where((eb) => eb.or([eb('id', '=', nameOrId), eb('name', '=', nameOrId)]));
   return (await found.executeTakeFirst()) ?? null;
 }
 
-async function view(db: Kysely<Schema>, engine: SqlEngine, record: VolumeTable): Promise<Volume> {
+async function view(db: Session, engine: SqlEngine, record: VolumeTable): Promise<Volume> {
   const [volume] = await views(db, engine, [record]);
   assert(volume !== undefined, 'volume-view');
   return volume;
 }
 
-async function views(db: Kysely<Schema>, engine: SqlEngine, records: readonly VolumeTable[]): Promise<Volume[]> {
+async function views(db: Session, engine: SqlEngine, records: readonly VolumeTable[]): Promise<Volume[]> {
   if (records.length === 0) return [];
   const query = db.selectFrom('attachments').selectAll();
   const ids = engine.texts(records.map(({ id }) => id));

@@ -6,7 +6,7 @@
  * the same old medium; its late outcome carries the older generation and is ignored. `free` without a proof of that
  * generation would give one owner's bytes to the next.
  */
-import { type RawBuilder, sql } from 'kysely';
+
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { newSerial, wwidOf } from '../../domain/ids.ts';
@@ -18,12 +18,13 @@ import type { Change, Database } from './database.ts';
 import type { ColumnType } from './engine.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
 import { type Done, type Failed, settledColumns, sortResults, type VolumeInPool, volumesQuarantine } from './settle.ts';
+import { type Sql, sql } from './sql.ts';
 
 /** Nothing refers to the volume any more, neither an attachment nor an operation. */
 export const unreferenced = sql`writer IS NULL AND readers = 0 AND held_by IS NULL AND pending_operation IS NULL
   AND NOT EXISTS (SELECT 1 FROM attachments WHERE attachments.volume_id = volumes.id)`;
 
-function isWipeable(state: RawBuilder<unknown>) {
+function isWipeable(state: Sql) {
   return sql`${state} = 'wiping' AND ${unreferenced} AND pool IN (SELECT name FROM pools WHERE pools.state = 'active')`;
 }
 
