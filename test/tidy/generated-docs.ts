@@ -5,13 +5,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/load.ts';
-import { environmentVariableOf, flagOf, settings } from '../../src/config/settings.ts';
+import { environmentVariableOf, flagOf, type SettingKey, settings } from '../../src/config/settings.ts';
 import { attachmentTransitions } from '../../src/domain/attachment.ts';
 import { errorCatalogue } from '../../src/domain/errors.ts';
 import { flowPolicyTransitions } from '../../src/domain/flow-policy.ts';
 import { batchTransitions, operationTransitions } from '../../src/domain/operation.ts';
 import { diagram } from '../../src/domain/state-machine.ts';
 import { volumeTransitions } from '../../src/domain/volume.ts';
+import { globalSettings, programSettings } from '../../src/frontends/cli/service.ts';
 import { codeUnder, importsOf, projectRoot, readText } from './source-tree.ts';
 
 export interface GeneratedPart {
@@ -49,9 +50,17 @@ function settingTable(): string {
   const { sources } = loadConfig({ surroundings, flags: {}, readFile: () => null });
   const rows = sources.map(({ key, value }) => {
     const words = [key, flagOf(key), environmentVariableOf(key)].map((word) => `\`${word}\``).join(' | ');
-    return `| ${words} | ${value === '' ? '' : `\`${value}\``} | ${settings[key].about} |`;
+    const shown = value === '' ? '' : `\`${value}\``;
+    return `| ${words} | ${shown} | ${settings[key].about} | ${readersOf(key)} |`;
   });
-  return ['| key | flag | environment | default | what it says |', '|---|---|---|---|---|', ...rows].join('\n');
+  const head = ['| key | flag | environment | default | what it says | read by |', '|---|---|---|---|---|---|'];
+  return [...head, ...rows].join('\n');
+}
+
+/** A standalone is a controller and an agent. */
+function readersOf(key: SettingKey): string {
+  const programs = (['controller', 'agent'] as const).filter((program) => programSettings[program].includes(key));
+  return [...programs, ...(globalSettings.includes(key) ? ['every verb'] : [])].join(', ');
 }
 
 function stateDiagrams(): [string, string][] {

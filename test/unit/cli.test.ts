@@ -403,11 +403,19 @@ test('a controller runs with the parts that were asked for', async (t) => {
 
 test('an agent runs for the controller that was named, and its help shows how', async (t) => {
   const cli = new TestCli(t);
-  await cli.run('agent', '--server', 'https://controller:8080', '--token-file', '/etc/fcr/token', '--host-name', 'n1');
+  await cli.run(
+    'agent',
+    '--server',
+    'https://controller:8080',
+    '--token-file',
+    '/etc/fc-redirect/token',
+    '--host-name',
+    'n1',
+  );
   t.is(cli.started[0]?.service, 'agent');
   t.like(cli.started[0]?.config, {
     host: { name: 'n1' },
-    client: { server: 'https://controller:8080', token: null, tokenFile: '/etc/fcr/token' },
+    client: { server: 'https://controller:8080', token: null, tokenFile: '/etc/fc-redirect/token' },
   });
   const { out } = await cli.run('agent', '--help');
   t.regex(out, /fcr agent --server https/);

@@ -57,6 +57,9 @@ async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
   const { socketPath, port } = plugin;
   const places = [socketPath ?? [], port === null ? [] : `127.0.0.1:${port}`].flat();
-  const told = places.length === 0 ? 'no volume plugin' : `volume plugin at ${places.join(', ')}`;
+  const told =
+    places.length === 0
+      ? 'no volume plugin (docker.socket, FCR_DOCKER_SOCKET, names a place for it)'
+      : `volume plugin at ${places.join(', ')}`;
   return { told: `docker    ${told}`, close: () => plugin.close() };
 }

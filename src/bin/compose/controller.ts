@@ -22,6 +22,7 @@ import { Metrics } from '../../telemetry/metrics.ts';
 import type { Closers } from './closers.ts';
 import { type OpenControlPlane, openApiPlane, type RunningControlPlane, startControlPlane } from './control-plane.ts';
 import { prepareFirstStart } from './first-start.ts';
+import { exposureOf } from './greeting.ts';
 import { takeNodeLease } from './node-lease.ts';
 import { openQueue } from './queue.ts';
 import { openStorageNode, registerStorageNode } from './storage-node.ts';
@@ -137,6 +138,8 @@ async function serve(
   closers: Closers,
 ): Promise<Listening> {
   await makeDirectoryDurably(dirname(config.controllerSocket));
+  const exposure = exposureOf(config);
+  if (exposure !== null) log.warn({ listen: config.listen }, exposure);
   const tls = config.tls === null ? null : await readTls(config.tls);
   const app = buildServer({
     controlPlane: {

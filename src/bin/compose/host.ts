@@ -24,7 +24,7 @@ export async function openHost(config: Config, log: Pick<Log, 'warn'>): Promise<
   const { loop, mount, reasons } = host.capabilities;
   if (loop && mount) return host;
   await host.close();
-  if (config.host.mode === 'linux')
-    throw new Failure('not-supported', `host.mode is linux, but this machine cannot: ${reasons.join('; ')}.`);
-  return simulated(reasons);
+  const why = `${reasons.join(', ')}; real devices need root, and in a container --privileged`;
+  if (config.host.mode === 'linux') throw new Failure('not-supported', `host.mode is linux, but there are ${why}.`);
+  return simulated([why]);
 }

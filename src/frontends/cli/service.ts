@@ -7,14 +7,33 @@ import type { CliContext } from './context.ts';
 import { jsonOf, tableOf } from './output.ts';
 import { addGroup, withExamples } from './resource.ts';
 
+const ofClients: readonly SettingKey[] = ['server', 'serverCa', 'token', 'tokenFile'];
+const ofPlaces: readonly SettingKey[] = ['dataDir', 'socketDirectory'];
 /** These are options of the program itself: every verb has them. */
-export const globalSettings: readonly SettingKey[] = [
-  ...(['dataDir', 'socketDirectory', 'server', 'serverCa', 'token', 'tokenFile'] as const),
+export const globalSettings: readonly SettingKey[] = [...ofPlaces, ...ofClients];
+
+/** Of a host and its agent; the controller has no use for them. */
+const ofAgents: readonly SettingKey[] = [
+  ...(['host.mode', 'host.exportsDirectory', 'host.volumesDirectory', 'reconcile.attachments'] as const),
+  ...settingKeys.filter((key) => /^(?:docker|agent)\./.test(key)),
 ];
+/** What each program reads. The flag of another setting is refused: it would change nothing. */
+export const programSettings: Readonly<Record<'standalone' | 'controller' | 'agent' | 'adopt', readonly SettingKey[]>> =
+  {
+    // It reaches its own controller by itself, which cannot be away.
+    standalone: settingKeys.filter((key) => !ofClients.includes(key) && key !== 'agent.controllerTimeout'),
+    controller: settingKeys.filter((key) => !ofClients.includes(key) && !ofAgents.includes(key)),
+    agent: [
+      ...[...ofPlaces, ...ofClients, ...ofAgents],
+      ...(['host.name', 'storageNode.kind', 'log.level', 'log.format'] as const),
+    ],
+    adopt: ofPlaces,
+  };
 
 export function addServiceCommands(program: Command, context: CliContext): void {
   const standalone = withSettings(
     program.command('standalone').description('run everything in one process: API, workers, storage node, agent'),
+    programSettings.standalone,
   );
   standalone.action(async () => context.world.services.standalone(context.configuration(standalone).config));
   withExamples(
@@ -37,6 +56,7 @@ function addController(program: Command, context: CliContext): void {
       .description('run API, workers and storage node, without an agent')
       .option('--no-worker', 'the API only: any number of replicas (store postgres, queue bullmq)')
       .option('--worker-only', 'the workers and the storage node only (store postgres, queue bullmq)'),
+    programSettings.controller,
   );
   command.action(async () => {
     const { worker, workerOnly } = command.opts();
@@ -47,7 +67,7 @@ function addController(program: Command, context: CliContext): void {
   withExamples(
     command,
     'controller',
-    'controller --listen 0.0.0.0:8080 --tls-cert /etc/fcr/tls.pem --tls-key /etc/fcr/tls.key',
+    'controller --listen 0.0.0.0:8080 --tls-cert /etc/fc-redirect/tls.pem --tls-key /etc/fc-redirect/tls.key',
     'controller --no-worker --store postgres --postgres-url postgres://fcr@db/fcr --queue bullmq --redis-url redis://redis',
     'controller --worker-only --config /etc/fc-redirect/fcr.yaml',
   );
@@ -56,13 +76,14 @@ function addController(program: Command, context: CliContext): void {
 function addAgent(program: Command, context: CliContext): void {
   const command = withSettings(
     program.command('agent').description('run the agent of this machine: a client of the controller, for its mounts'),
+    programSettings.agent,
   );
   command.action(async () => context.world.services.agent(context.configuration(command).config));
   withExamples(
     command,
-    'agent --server https://controller:8080 --server-ca /etc/fcr/ca.pem --token-file /etc/fcr/agent.token',
+    'agent --server https://controller:8080 --server-ca /etc/fc-redirect/ca.pem --token-file /etc/fc-redirect/agent.token',
     'agent --server /run/fc-redirect/controller.sock',
-    'agent --server http://127.0.0.1:8080 --token-file /etc/fcr/agent.token --host-exports-directory /srv/fcr/exports --host-volumes-directory /srv/fcr/volumes',
+    'agent --server http://127.0.0.1:8080 --token-file /etc/fc-redirect/agent.token --host-exports-directory /srv/fcr/exports --host-volumes-directory /srv/fcr/volumes',
     'agent status',
   );
   addAgentStatus(command, context);
@@ -74,6 +95,7 @@ function addAdopt(program: Command, context: CliContext): void {
       .command('adopt')
       .description('let the present store own the data of this machine, after a restore or a move')
       .option('--yes', 'it is meant: what the store does not know will be removed'),
+    programSettings.adopt,
   );
   command.action(async () => {
     if (command.opts().yes !== true)
@@ -85,7 +107,8 @@ function addAdopt(program: Command, context: CliContext): void {
 }
 
 function addPrint(group: Command, context: CliContext): void {
-  const command = withSettings(group.command('print').description('show every setting and where its value comes from'));
+  const about = 'show every setting and where its value comes from';
+  const command = withSettings(group.command('print').description(about), settingKeys);
   command.action(() => {
     const { sources, file } = context.configuration(command);
     const columns = [
@@ -98,10 +121,10 @@ function addPrint(group: Command, context: CliContext): void {
   withExamples(command, 'config print', 'config print --config ./fcr.yaml --listen 0.0.0.0:8080');
 }
 
-function withSettings(command: Command): Command {
-  command.optionsGroup('Settings (each also in fcr.yaml and as FCR_... in the environment):');
+function withSettings(command: Command, keys: readonly SettingKey[]): Command {
+  command.optionsGroup('Settings (each also in fcr.yaml, which --config names, and as FCR_... in the environment):');
   for (const key of settingKeys) {
-    if (!globalSettings.includes(key)) command.option(`${flagOf(key)} <value>`, settings[key].about);
+    if (keys.includes(key)) command.option(`${flagOf(key)} <value>`, settings[key].about);
   }
   return command;
 }

@@ -62,12 +62,15 @@ const withHolder: Wording = ({ detail, related }) => {
 };
 const away: Wording = ({ detail }) => `${detail} What is mounted on this host goes on; try again.`;
 
+const remedyForbidden =
+  'Engines make and remove volumes with a token of role operator: docker.tokenFile (FCR_DOCKER_TOKEN_FILE) names its file.';
+
 /** How each kind of problem is told to an engine's user: the text behind `Error response from daemon`. */
 const wordings: Readonly<Record<ErrorKind, Wording>> = {
   invalid: plain,
   'unsupported-media': plain,
   unauthenticated: ({ detail }) => `The host's token is not accepted by the controller: ${detail}`,
-  forbidden: ({ detail }) => `The host's token does not suffice at the controller: ${detail}`,
+  forbidden: ({ detail }) => `The plugin's token does not suffice at the controller: ${detail} ${remedyForbidden}`,
   'not-found': plain,
   conflict: withHolder,
   'precondition-failed': plain,

@@ -4,7 +4,7 @@
 import { readdir } from 'node:fs/promises';
 import { Failure } from '../../domain/errors.ts';
 import type { BlockingPool } from '../../system/blocking-pool.ts';
-import { systemCodeOf } from '../../system/system-call-error.ts';
+import { SystemCallError, systemCodeOf } from '../../system/system-call-error.ts';
 import type { HostCapabilities } from '../host.ts';
 
 export interface ProbeSettings {
@@ -20,8 +20,8 @@ export async function probeCapabilities(pool: BlockingPool, settings: ProbeSetti
     hasFibreChannel(settings.root),
   ]);
   const reasons = [
-    ...(loop === null ? [] : [`No loop devices: ${loop}`]),
-    ...(mount === null ? [] : [`No mounts: ${mount}`]),
+    ...(loop === null ? [] : [`no loop devices (${loop})`]),
+    ...(mount === null ? [] : [`no mounts (${mount})`]),
   ];
   return { simulated: false, loop: loop === null, mount: mount === null, fibreChannel, reasons };
 }
@@ -32,7 +32,8 @@ async function whyNot(pool: BlockingPool, probe: string, settings: ProbeSettings
     await pool.run(probe, [settings.stateDirectory], { deadlineMs: settings.callDeadlineMs });
     return null;
   } catch (error) {
-    if (error instanceof Failure || systemCodeOf(error) !== null) return String(error);
+    if (error instanceof Failure) return error.problem.detail;
+    if (error instanceof SystemCallError) return `${error.syscall}: ${error.code}`;
     throw error;
   }
 }

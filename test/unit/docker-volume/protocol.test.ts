@@ -180,3 +180,8 @@ test('every problem of the catalogue has words for an engine', (t) => {
   }
   t.is(Object.keys(calls).length, 9);
 });
+
+test('an engine whose plugin has a token of role host is told which setting makes volumes possible', (t) => {
+  const told = errorText({ code: 'forbidden', detail: 'Role host may not POST /v1/volumes.' });
+  t.regex(told, /POST \/v1\/volumes.*role operator: docker\.tokenFile \(FCR_DOCKER_TOKEN_FILE\)/);
+});
