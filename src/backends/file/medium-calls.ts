@@ -136,7 +136,7 @@ export function listLoopMedia(sysfsRoot: string, directory: string): MediumName[
   const found: MediumName[] = [];
   for (const name of readdirSync(blockDirectory)) {
     if (!name.startsWith('loop')) continue;
-    const backingFile = readBackingFile(join(blockDirectory, name, 'loop', 'backing_file'));
+    const backingFile = readBackingFile(join(blockDirectory, name, 'loop'));
     const medium = backingFile === null ? null : parseMediumFileName(basename(backingFile));
     if (backingFile !== null && medium !== null && isIn(directory, backingFile)) found.push(medium);
   }
@@ -155,9 +155,11 @@ export function hasFilesystem(path: string): boolean {
 
 const deletedSuffix = ' (deleted)';
 
-function readBackingFile(path: string): string | null {
+/** Most devices are unbound where many were once bound; to find no directory costs far less than an error does. */
+function readBackingFile(loopDirectory: string): string | null {
+  if (statSync(loopDirectory, { throwIfNoEntry: false }) === undefined) return null;
   try {
-    const shown = readFileSync(path, 'utf8').replace(/\n$/, '');
+    const shown = readFileSync(join(loopDirectory, 'backing_file'), 'utf8').replace(/\n$/, '');
     return shown.endsWith(deletedSuffix) ? shown.slice(0, -deletedSuffix.length) : shown;
   } catch (error) {
     if (isUnbound(error)) return null;

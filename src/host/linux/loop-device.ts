@@ -62,7 +62,7 @@ export function scanLoops(surroundings: Surroundings): LoopFound[] {
   const directory = `${surroundings.root}/sys/block`;
   const names = readdirSync(directory).filter((name) => /^loop\d+$/.test(name));
   return names.flatMap((name) => {
-    const backing = readBackingFile(`${directory}/${name}/loop/backing_file`);
+    const backing = readBackingFile(`${directory}/${name}/loop`);
     const medium = backing === null ? null : mediumUnder(surroundings.volumesDirectory, backing.path);
     if (backing === null || medium === null) return [];
     return [{ number: Number(name.slice('loop'.length)), ...medium, backing }];
@@ -71,7 +71,7 @@ export function scanLoops(surroundings: Surroundings): LoopFound[] {
 
 /** Whether the device is on a medium below our directory. */
 export function isOurs(number: number, { root, volumesDirectory }: Surroundings): boolean {
-  const backing = readBackingFile(`${root}/sys/block/loop${number}/loop/backing_file`);
+  const backing = readBackingFile(`${root}/sys/block/loop${number}/loop`);
   return backing !== null && mediumUnder(volumesDirectory, backing.path) !== null;
 }
 
@@ -79,10 +79,14 @@ function mediumUnder(directory: string, filePath: string): Medium | null {
   return filePath.startsWith(`${directory}/`) ? mediumOf(filePath) : null;
 }
 
-/** Null when nothing is bound; any other failure to read is an error, never "nothing". */
-function readBackingFile(path: string): BackingFile | null {
+/**
+ * Null when nothing is bound; any other failure to read is an error, never "nothing". Most devices are unbound where many
+ * were once bound, and to find no directory costs far less than an error does.
+ */
+function readBackingFile(loopDirectory: string): BackingFile | null {
+  if (statSync(loopDirectory, { throwIfNoEntry: false }) === undefined) return null;
   try {
-    return parseBackingFile(readFileSync(path, 'utf8'));
+    return parseBackingFile(readFileSync(`${loopDirectory}/backing_file`, 'utf8'));
   } catch (error) {
     const code = systemCodeOf(error);
     if (code === 'ENOENT' || code === 'ENXIO' || code === 'ENODEV') return null;
@@ -207,7 +211,7 @@ export function isOnMedium(device: OpenDevice, medium: Medium, file: OpenMedium 
   const status = loopStatus(device.descriptor);
   if (status === null) return false;
   if (file !== null && isOn(status, file)) return true;
-  const backing = readBackingFile(`${at.root}/sys/block/loop${device.number}/loop/backing_file`);
+  const backing = readBackingFile(`${at.root}/sys/block/loop${device.number}/loop`);
   const found = backing === null ? null : mediumUnder(at.volumesDirectory, backing.path);
   return found !== null && sameMedium(found, medium);
 }
