@@ -8,9 +8,29 @@
 import http from 'node:http';
 import https from 'node:https';
 import { limits } from '../config/limits.ts';
-import { type ErrorCode, errorCatalogue, Failure } from '../domain/errors.ts';
+import { assert, type ErrorCode, errorCatalogue, Failure } from '../domain/errors.ts';
 
-export type Endpoint = { readonly url: string; readonly tls?: ClientTls } | { readonly socketPath: string };
+export type Endpoint =
+  | { readonly url: string; readonly tls?: ClientTls }
+  | { readonly socketPath: string }
+  | { readonly exchange: Exchange };
+
+/** One request to a controller in the same process, and its answer: there is no connection that could be had or lost. */
+export type Exchange = (request: ExchangeRequest) => Promise<RawAnswer>;
+
+export interface ExchangeRequest {
+  readonly method: Call['method'];
+  /** With its query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly payload: Buffer | null;
+}
+
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly text: string;
+}
 
 export interface ClientTls {
   readonly ca?: string;
@@ -51,6 +71,7 @@ export interface TransportOptions {
 export class ClientTransport {
   readonly #agent: http.Agent;
   readonly #target: http.RequestOptions;
+  readonly #exchangeHere: Exchange | null;
   readonly #secure: boolean;
   readonly #token: string | null;
   readonly #deadlineMs: number;
@@ -61,6 +82,7 @@ export class ClientTransport {
     this.#secure = 'url' in options.endpoint && options.endpoint.url.startsWith('https:');
     this.#agent = this.#secure ? new https.Agent({ ...pool, ...tlsOf(options.endpoint) }) : new http.Agent(pool);
     this.#target = targetOf(options.endpoint);
+    this.#exchangeHere = 'exchange' in options.endpoint ? options.endpoint.exchange : null;
     this.#token = options.token ?? null;
     this.#deadlineMs = options.deadlineMs ?? limits.clientDeadlineMs;
     this.#maxTries = options.maxTries ?? limits.clientTries;
@@ -84,6 +106,7 @@ export class ClientTransport {
 
   /** The raw answer of a request whose body is read as it comes (the event stream). */
   open(call: Call, signal: AbortSignal): Promise<http.IncomingMessage> {
+    assert(this.#exchangeHere === null, 'transport-stream-in-process');
     return new Promise((resolve, reject) => {
       const request = this.#request(call, null, signal);
       request.on('response', resolve);
@@ -109,8 +132,25 @@ export class ClientTransport {
   }
 
   #exchange(call: Call, timeoutMs: number): Promise<RawAnswer> {
+    const payload = call.body === undefined ? null : Buffer.from(JSON.stringify(call.body));
+    const here = this.#exchangeHere;
+    return here === null ? this.#overWire(call, payload, timeoutMs) : this.#inProcess(here, call, payload, timeoutMs);
+  }
+
+  /** What overran its deadline goes on, as it does in another process. */
+  async #inProcess(exchange: Exchange, call: Call, payload: Buffer | null, timeoutMs: number): Promise<RawAnswer> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(tooLate(call)), timeoutMs);
+    try {
+      const headers = { ...this.#headers(payload), ...call.headers };
+      return await Promise.race([exchange({ method: call.method, path: pathOf(call), headers, payload }), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #overWire(call: Call, payload: Buffer | null, timeoutMs: number): Promise<RawAnswer> {
     return new Promise((resolve, reject) => {
-      const payload = call.body === undefined ? null : Buffer.from(JSON.stringify(call.body));
       const request = this.#request(call, payload, null);
       const timer = setTimeout(() => request.destroy(tooLate(call)), timeoutMs);
       const fail = (error: Error) => {
@@ -134,26 +174,20 @@ export class ClientTransport {
       ...this.#target,
       agent: this.#agent,
       method: call.method,
-      path: `${call.path}${queryText(call.query)}`,
+      path: pathOf(call),
       headers: { ...this.#headers(payload), ...call.headers },
       ...(signal === null ? {} : { signal }),
     };
     return this.#secure ? https.request(options) : http.request(options);
   }
 
-  #headers(payload: Buffer | null): Record<string, string | number> {
+  #headers(payload: Buffer | null): Record<string, string> {
     return {
       accept: 'application/json, application/problem+json',
       ...(this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }),
-      ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': payload.length }),
+      ...(payload === null ? {} : { 'content-type': 'application/json', 'content-length': String(payload.length) }),
     };
   }
-}
-
-interface RawAnswer {
-  readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
-  readonly text: string;
 }
 
 type Try =
@@ -170,10 +204,15 @@ function tlsOf(endpoint: Endpoint): ClientTls {
 }
 
 function targetOf(endpoint: Endpoint): http.RequestOptions {
+  if ('exchange' in endpoint) return {};
   if ('socketPath' in endpoint) return { socketPath: endpoint.socketPath, host: 'localhost' };
   const url = new URL(endpoint.url);
   const port = url.port === '' ? {} : { port: Number(url.port) };
   return { protocol: url.protocol, host: url.hostname.replace(/^\[|\]$/g, ''), ...port };
+}
+
+function pathOf({ path, query }: Call): string {
+  return `${path}${queryText(query)}`;
 }
 
 function queryText(query: Query = {}): string {

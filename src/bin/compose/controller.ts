@@ -9,6 +9,8 @@ import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from '../../config/config.ts';
 import { Failure } from '../../domain/errors.ts';
+import type { Exchange } from '../../http/client-transport.ts';
+import { exchangeWith } from '../../http/in-process.ts';
 import { type Listening, listen } from '../../http/listeners.ts';
 import { buildServer } from '../../http/server.ts';
 import type { PartCondition } from '../../operations/control-plane.ts';
@@ -47,6 +49,8 @@ export interface ControllerOptions {
 
 export interface Controller {
   readonly listening: Listening;
+  /** For clients in this process. */
+  readonly exchange: Exchange;
   readonly metrics: Metrics;
   readonly store: Store;
 }
@@ -78,8 +82,8 @@ export async function openController(
   const owner = ownerOf(config);
   const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, alone });
   closers.add(() => controlPlane.close());
-  const listening = await serve({ ...options, controlPlane, metrics, serveApi: api }, closers);
-  return { listening, metrics, store, node, controlPlane };
+  const served = await serve({ ...options, controlPlane, metrics, serveApi: api }, closers);
+  return { ...served, metrics, store, node, controlPlane };
 }
 
 /** Intake and events alone, as one of several. */
@@ -93,8 +97,8 @@ export async function openApiReplica(options: ControllerOptions, closers: Closer
   await prepareFirstStart({ config, store, node: null, api: true });
   const controlPlane = openApiPlane({ config, store, queue, metrics, log, owner: ownerOf(config) });
   closers.add(() => controlPlane.close());
-  const listening = await serve({ ...options, controlPlane, metrics, serveApi: true }, closers);
-  return { listening, metrics, store };
+  const served = await serve({ ...options, controlPlane, metrics, serveApi: true }, closers);
+  return { ...served, metrics, store };
 }
 
 /** The halves find each other by a database and a queue that several processes can be on. */
@@ -136,7 +140,7 @@ interface Served extends ControllerOptions {
 async function serve(
   { config, log, unready = () => [], controlPlane, metrics, serveApi }: Served,
   closers: Closers,
-): Promise<Listening> {
+): Promise<Pick<Controller, 'listening' | 'exchange'>> {
   await makeDirectoryDurably(dirname(config.controllerSocket));
   const exposure = exposureOf(config);
   if (exposure !== null) log.warn({ listen: config.listen }, exposure);
@@ -157,7 +161,9 @@ async function serve(
     serveApi,
   });
   closers.add(() => app.close());
-  return listen(app, { tcp: config.listen, unix: { path: config.controllerSocket } });
+  const exchange = exchangeWith(app);
+  const listening = await listen(app, { tcp: config.listen, unix: { path: config.controllerSocket } });
+  return { listening, exchange };
 }
 
 async function readTls({ certFile, keyFile, clientCaFile }: NonNullable<Config['tls']>) {

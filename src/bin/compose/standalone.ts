@@ -28,7 +28,7 @@ export function startStandalone(
     let isAgentUp = false;
     const unready = () => (isAgentUp ? [] : [agentStarting]);
     const controller = await openController({ config, log, onFatal, parts, unready }, closers);
-    const endpoint = { socketPath: config.controllerSocket };
+    const endpoint = { exchange: controller.exchange };
     // What is in the same process does not go away: it is slow at the most.
     const answerMs = limits.agentControllerCallMs;
     const controllerMetrics = controller.metrics;
