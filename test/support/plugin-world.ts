@@ -13,13 +13,15 @@ import { systemClock } from '../../src/system/clock.ts';
 import { AgentWorld } from './agent-world.ts';
 import { FakeVolumes } from './fake-volumes.ts';
 
-export type Client = 'dockerd' | 'podman' | 'dvdi' | 'strange';
+export type Client = 'dockerd' | 'podman' | 'dvdcli-0.1' | 'dvdcli-0.2' | 'strange';
 
 /** The headers of each, Content-Length apart. */
 const headers: Readonly<Record<Client, readonly string[]>> = {
   dockerd: ['Host: ', 'User-Agent: Go-http-client/1.1', 'Accept: application/vnd.docker.plugins.v1.2+json'],
   podman: ['Host: plugin', 'User-Agent: Go-http-client/1.1', 'Content-Type: application/vnd.docker.plugins.v1.1+json'],
-  dvdi: ['Host: localhost', 'Content-Type: application/json'],
+  // The Go of its time sends the socket's path as the name of the server.
+  'dvdcli-0.1': ['Host: /run/docker/plugins/fc.sock', 'Accept: application/vnd.docker.plugins.v1+json'],
+  'dvdcli-0.2': ['Host: ', 'User-Agent: Go-http-client/1.1', 'Accept: application/vnd.docker.plugins.v1.2+json'],
   strange: ['Content-Type: what?;;'],
 };
 

@@ -1,4 +1,4 @@
-/** What dockerd, podman and DVDI send, in the order and form in which they send it. */
+/** What dockerd, podman and dvdcli (Mesos' DVDI) send, in the order and form in which they send it. */
 import test from 'ava';
 import { errorCatalogue } from '../../../src/domain/errors.ts';
 import { calls } from '../../../src/frontends/docker-volume/calls.ts';
@@ -68,16 +68,45 @@ const recordings: readonly Recording[] = [
     ],
   },
   {
-    client: 'dvdi',
-    what: 'create before everything, and no ID',
+    client: 'dvdcli-0.1',
+    what: 'mount with options, path, mount, unmount twice, path, remove: creates before everything, and has no ID',
     lines: [
-      ['VolumeDriver.Create', '{"Name":"mesos","Opts":{"size":"20m","uid":"7"}}', 200, ok],
-      ['VolumeDriver.Mount', '{"Name":"mesos"}', 200, { Mountpoint: '$path' }],
+      ['Plugin.Activate', '', 200, { Implements: ['VolumeDriver'] }],
+      ['VolumeDriver.Create', { Name: 'mesos', Opts: { size: '20m', uid: '7' } }, 200, ok],
+      ['VolumeDriver.Mount', { Name: 'mesos' }, 200, { Mountpoint: '$path', Err: '' }],
+      ['VolumeDriver.Create', { Name: 'mesos', Opts: null }, 200, ok],
+      ['VolumeDriver.Path', { Name: 'mesos' }, 200, { Mountpoint: '$path', Err: '' }],
+      ['VolumeDriver.Create', { Name: 'mesos', Opts: {} }, 200, ok],
+      ['VolumeDriver.Mount', { Name: 'mesos' }, 200, { Mountpoint: '$path', Err: '' }],
+      ['VolumeDriver.Create', { Name: 'mesos', Opts: null }, 200, ok],
+      ['VolumeDriver.Unmount', { Name: 'mesos' }, 200, ok],
+      ['VolumeDriver.Create', { Name: 'mesos', Opts: null }, 200, ok],
+      ['VolumeDriver.Unmount', { Name: 'mesos' }, 200, ok],
       ['VolumeDriver.Create', '{"Name":"mesos"}', 200, ok],
-      ['VolumeDriver.Path', '{"Name":"mesos"}', 200, { Mountpoint: '$path', Err: '' }],
-      ['VolumeDriver.Create', '{"Name":"mesos","Opts":null}', 200, ok],
-      ['VolumeDriver.Unmount', '{"Name":"mesos"}', 200, ok],
-      ['VolumeDriver.Path', '{"Name":"mesos"}', 200, { Mountpoint: '', Err: '' }],
+      ['VolumeDriver.Path', { Name: 'mesos' }, 200, { Mountpoint: '', Err: '' }],
+      ['VolumeDriver.Remove', { Name: 'mesos' }, 200, ok],
+    ],
+  },
+  {
+    client: 'dvdcli-0.2',
+    what: 'the same and list, get: looks first, creates only what cannot be looked up, and has no ID',
+    lines: [
+      ['Plugin.Activate', '', 200, { Implements: ['VolumeDriver'] }],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 500, { Err: 'no such volume: mesos' }],
+      ['VolumeDriver.Create', { Name: 'mesos', Opts: { size: '20m', uid: '7' } }, 200, ok],
+      ['VolumeDriver.Mount', { Name: 'mesos' }, 200, { Mountpoint: '$path', Err: '' }],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 200, { Volume: { Name: 'mesos', Mountpoint: '$path' } }],
+      ['VolumeDriver.Mount', { Name: 'mesos' }, 200, { Mountpoint: '$path', Err: '' }],
+      ['VolumeDriver.List', {}, 200, { Volumes: [{ Name: 'mesos', Mountpoint: '$path' }], Err: '' }],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 200, { Volume: { Name: 'mesos', Mountpoint: '$path' } }],
+      ['VolumeDriver.Unmount', { Name: 'mesos' }, 200, ok],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 200, { Volume: { Name: 'mesos', Mountpoint: '' } }],
+      ['VolumeDriver.Unmount', { Name: 'mesos' }, 200, ok],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 200, { Volume: { Name: 'mesos', Mountpoint: '' } }],
+      ['VolumeDriver.Path', { Name: 'mesos' }, 200, { Mountpoint: '', Err: '' }],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 200, { Volume: { Name: 'mesos', Mountpoint: '' } }],
+      ['VolumeDriver.Remove', { Name: 'mesos' }, 200, ok],
+      ['VolumeDriver.Get', { Name: 'mesos' }, 500, { Err: 'no such volume: mesos' }],
     ],
   },
 ];
