@@ -29,6 +29,7 @@ const privateView =
 for (const unit of units) {
   test(`${unit} comes back whatever ended it`, (t) => {
     t.is(settingsOf(unit).get('Restart'), 'always');
+    t.is(settingsOf(unit).get('StartLimitIntervalSec'), '0');
   });
 
   test(`${unit} has the machine's own mounts and devices`, (t) => {
@@ -66,6 +67,10 @@ for (const unit of units) {
     t.is(`${stdout}${stderr}`, '');
   });
 }
+
+test('the agent may set any mode that a volume is asked for with', (t) => {
+  t.false(settingsOf('fc-redirect-agent.service').has('RestrictSUIDSGID'));
+});
 
 test('what the agent has mounted, or has begun to format, stays when it ends', (t) => {
   t.is(settingsOf('fc-redirect-agent.service').get('KillMode'), 'process');
