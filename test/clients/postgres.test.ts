@@ -1,32 +1,14 @@
 /** A database that insists on an empty directory of its own user, in containers that are not root. */
-import { execFileSync } from 'node:child_process';
-import { cpSync, globSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { until } from '../support/daemon.ts';
 import { installBusybox } from '../support/docker-engine.ts';
 import { DockerWorld } from '../support/docker-world.ts';
 import { testOf } from '../support/groups.ts';
+import { installPostgres, postgresHome } from '../support/service-images.ts';
 
 const test = testOf('clients').serial;
 const postgresImage = 'fc/postgres:1';
-
-/** The PostgreSQL of this machine, with the libraries that its programs name. */
-function installPostgres(root: string): void {
-  const [home = ''] = globSync('/usr/lib/postgresql/*').sort().reverse();
-  const share = join('/usr/share/postgresql', basename(home));
-  const unused = /llvm|bitcode|\/pgxs/;
-  for (const path of [home, share]) {
-    const filter = (source: string) => !unused.test(source);
-    cpSync(path, join(root, path), { recursive: true, dereference: true, filter });
-  }
-  const programs = ['postgres', 'initdb', 'psql'].map((name) => join(home, 'bin', name));
-  const libraries = execFileSync('ldd', programs, { encoding: 'utf8' }).matchAll(/(\/\S+) \(0x/g);
-  for (const [, library = ''] of libraries) {
-    mkdirSync(join(root, dirname(library)), { recursive: true });
-    cpSync(realpathSync(library), join(root, library));
-  }
-  writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\npostgres:x:70:70::/tmp:/bin/sh\n');
-}
 
 const serve = `
 [ -s /pgdata/PG_VERSION ] || initdb -D /pgdata -U postgres --locale=C --encoding=UTF8 >/tmp/initdb.log || exit 1
@@ -36,13 +18,13 @@ test('PostgreSQL makes its data directory on a volume, not as root, and the next
   t.timeout(170_000);
   const world = await DockerWorld.start(t);
   const { engine } = world;
-  const home = basename(globSync('/usr/lib/postgresql/*').sort().reverse()[0] ?? '');
   await engine.importImage(postgresImage, (root) => {
     installBusybox(root);
     installPostgres(root);
+    writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\npostgres:x:70:70::/tmp:/bin/sh\n');
   });
   await world.create('pg', 'size=512MiB', 'uid=70', 'gid=70', 'mode=0700');
-  const path = `PATH=/usr/lib/postgresql/${home}/bin:/bin`;
+  const path = `PATH=${postgresHome()}/bin:/bin`;
   const start = (name: string) =>
     engine.docker(
       ...['run', '-d', '--name', name, '-u', '70:70', '-e', path, '-v', 'pg:/pgdata', '--shm-size', '128m'],

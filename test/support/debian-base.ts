@@ -4,7 +4,16 @@
  * them: its apt-get only says yes, because a package database of this machine would be no smaller than the machine.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, cpSync, existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { debianPath } from './docker-engine.ts';
 
@@ -21,27 +30,27 @@ export const debianBaseChanges: readonly string[] = [
 ];
 
 export function installDebianBase(root: string): void {
-  for (const directory of [
-    'usr/bin',
-    'usr/sbin',
-    'usr/lib',
-    'usr/lib64',
-    'usr/local/bin',
-    'etc',
-    'var/lib/apt',
-    'tmp',
-  ]) {
-    mkdirSync(join(root, directory), { recursive: true });
-  }
-  for (const name of ['bin', 'sbin', 'lib', 'lib64']) symlinkSync(`usr/${name}`, join(root, name));
-  for (const program of programs) copyProgram(root, located(program), located(program));
+  installPrograms(root, programs);
   copyProgram(root, process.execPath, '/usr/bin/node');
   copyNpm(root);
-  for (const file of [certificates, '/etc/mke2fs.conf', '/etc/passwd', '/etc/group']) copy(root, file, file);
+  for (const file of [certificates, '/etc/mke2fs.conf']) copy(root, file, file);
+  mkdirSync(join(root, 'var/lib/apt'), { recursive: true });
   writeFileSync(join(root, 'usr/bin/apt-get'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
 }
 
-function copyProgram(root: string, program: string, at: string): void {
+/** Programs by their names, with their libraries, in a root that has nothing else but the users of this machine. */
+export function installPrograms(root: string, names: readonly string[]): void {
+  for (const directory of ['usr/bin', 'usr/sbin', 'usr/lib', 'usr/lib64', 'usr/local/bin', 'etc']) {
+    mkdirSync(join(root, directory), { recursive: true });
+  }
+  for (const name of ['bin', 'sbin', 'lib', 'lib64']) symlinkSync(`usr/${name}`, join(root, name));
+  mkdirSync(join(root, 'tmp'));
+  chmodSync(join(root, 'tmp'), 0o1777);
+  for (const file of ['/etc/passwd', '/etc/group']) copy(root, file, file);
+  for (const name of names) copyProgram(root, located(name), located(name));
+}
+
+export function copyProgram(root: string, program: string, at: string): void {
   copy(root, program, at);
   const linked = execFileSync('ldd', [program], { encoding: 'utf8' });
   for (const [, library = ''] of linked.matchAll(/(\/\S+) \(0x/g)) copy(root, library, library);

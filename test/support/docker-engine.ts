@@ -1,6 +1,7 @@
 /**
- * One real dockerd with everything of its own: data, sockets, cgroup, network namespace (nothing but loopback in it).
- * It shares the mount namespace, as engines do, and finds plugins in /run/docker/plugins by their sockets' names.
+ * One real dockerd with everything of its own: data, sockets, cgroup, network namespace (nothing but loopback in it,
+ * unless told otherwise). It shares the mount namespace, as engines do, and finds plugins in /run/docker/plugins by their
+ * sockets' names.
  *
  * Processes are ended by pid: dockerd itself, and the shims and containers that outlive one that was killed.
  */
@@ -33,20 +34,27 @@ export const image = 'fc/busybox:1';
 /** Whatever runs functions at its end: a test, or a bench. */
 export type Teardowns = Pick<ExecutionContext, 'teardown'>;
 
+/**
+ * `loopback`: a network namespace of its own, without bridges; `bridged`: the same with bridges, names and published
+ * ports; `machine`: the machine's, without bridges, for images whose making needs a registry.
+ */
+export type EngineNetwork = 'loopback' | 'bridged' | 'machine';
+
 export interface EngineOptions {
   readonly liveRestore?: boolean;
-  /** In the machine's network, for images whose making needs a registry. */
-  readonly hostNetwork?: boolean;
+  readonly network?: EngineNetwork;
 }
 
 export class DockerEngine {
   readonly directory: string;
-  readonly #options: EngineOptions;
+  readonly #liveRestore: boolean;
+  #network: EngineNetwork;
   #daemon: Daemon | null = null;
 
-  private constructor(options: EngineOptions) {
+  private constructor({ liveRestore = false, network = 'loopback' }: EngineOptions) {
     this.directory = mkdtempSync('/var/tmp/fcr-docker-');
-    this.#options = options;
+    this.#liveRestore = liveRestore;
+    this.#network = network;
   }
 
   /** Up, and with the image. */
@@ -112,18 +120,32 @@ export class DockerEngine {
     const at = (name: string) => join(this.directory, name);
     const flags = [
       ...['--data-root', at('root'), '--exec-root', at('exec'), '--pidfile', at('docker.pid'), '-H', this.#host],
-      ...['--iptables=false', '--ip6tables=false', '--bridge=none', '--storage-driver=overlay2'],
+      ...[`--iptables=${this.#network === 'bridged'}`, '--ip6tables=false', '--bridge=none'],
+      ...['--storage-driver=overlay2'],
       ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `/${this.#cgroup}`],
-      ...(this.#options.liveRestore === true ? ['--live-restore'] : []),
+      ...(this.#liveRestore ? ['--live-restore'] : []),
     ];
     const inOwnNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
-    const network = this.#options.hostNetwork === true ? [] : inOwnNetwork;
+    const network = this.#network === 'machine' ? [] : inOwnNetwork;
     this.#daemon = new Daemon(this.directory, {
       argv: ['env', `PATH=${debianPath}`, ...network, 'dockerd', ...flags],
       parentDeathSignal: 'KILL',
       logFile: at('dockerd.log'),
     });
     await until(() => this.#answers(), { what: 'dockerd answers', timeoutMs: 60_000, everyMs: 50 });
+  }
+
+  /** Ends dockerd, and starts it over the same images elsewhere. */
+  async moveTo(network: EngineNetwork): Promise<void> {
+    await this.#end();
+    this.#network = network;
+    await this.up();
+  }
+
+  /** What runs a command in the network of dockerd. */
+  get inItsNetwork(): readonly string[] {
+    assert(this.#daemon !== null);
+    return ['nsenter', `--net=/proc/${this.#daemon.pid}/ns/net`];
   }
 
   /** SIGKILL: containers and their shims stay. */
@@ -152,13 +174,17 @@ export class DockerEngine {
     );
   }
 
+  async #end(): Promise<void> {
+    this.#daemon?.signal('SIGTERM');
+    if ((await this.#daemon?.exited(20_000)) === false) this.#daemon?.signal('SIGKILL');
+  }
+
   async #takeDown(): Promise<void> {
     if (this.#daemon?.alive === true) {
       await this.docker('swarm', 'leave', '--force').catch(() => undefined);
       const containers = await this.docker('ps', '-aq').catch(() => '');
       if (containers !== '') await this.docker('rm', '-f', ...containers.split('\n')).catch(() => undefined);
-      this.#daemon.signal('SIGTERM');
-      if (!(await this.#daemon.exited(20_000))) this.#daemon.signal('SIGKILL');
+      await this.#end();
     }
     await endAllOf(this.directory, this.#cgroup);
     for (const path of mountsBelow(this.directory).reverse()) quietly('umount', ['-l', path]);

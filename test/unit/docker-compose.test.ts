@@ -33,7 +33,8 @@ function optionOf(service: string, name: string): string | undefined {
 
 for (const service of ['controller', 'worker']) {
   test(`the ${service} of the compose file is configured by settings that exist`, (t) => {
-    const known = settingKeys.map(environmentVariableOf);
+    const ofPostgresClients = 'PGPASSWORD';
+    const known = [...settingKeys.map(environmentVariableOf), ofPostgresClients];
     const stated = Object.keys(compose.services[service]?.environment ?? {});
     t.deepEqual(
       stated.filter((name) => !known.includes(name)),
@@ -48,7 +49,7 @@ test('requests are taken in by one service and carried out by another, at one pl
   t.deepEqual(controller?.command, ['controller', '--no-worker']);
   t.deepEqual(worker?.command, ['controller', '--worker-only']);
   const place = worker?.environment?.FCR_DATA_DIR ?? '';
-  t.deepEqual(worker?.volumes, [`${place}:${place}`]);
+  t.deepEqual(worker?.volumes, [`${place}:${place}:rslave`]);
 });
 
 test('the Redis of the compose file keeps a log and never evicts', (t) => {
