@@ -181,6 +181,19 @@ test.serial('hazard 3: a loop device whose file was deleted keeps its volume fro
   t.deepEqual(codes(await node.wipe([volume.wipe(2, 1)])), ['ok']);
 });
 
+test.serial('hazard 3: devices are read unless the kernel says that nobody at all has the medium open', async (t) => {
+  const directory = await scratchDirectory(t);
+  const backend = await FileBackend.open({ directory, sysfsRoot: join(directory, 'no-sysfs') });
+  t.teardown(() => backend.close());
+  const medium = { volumeId: 'vol_1', sizeBytes: mebibyte, filesystem: null, backend: 'file' };
+  t.true((await backend.provision({ ...medium, generation: 1, mediaGeneration: 1 })).ok);
+  const wipe = { ...medium, generation: 2, oldMediaGeneration: 1, newMediaGeneration: 2 };
+  const reader = await open(join(directory, 'vol_1.1.img'), 'r');
+  t.like(await backend.wipe(wipe), { ok: false, problem: { code: 'device-error' } });
+  await reader.close();
+  t.true((await backend.wipe(wipe)).ok);
+});
+
 test.serial('hazard 3: a loop device over a file of the same name elsewhere is somebody else’s', async (t) => {
   const [dataDirectory, elsewhere] = [await scratchDirectory(t), await scratchDirectory(t)];
   const node = await openNode(t, dataDirectory);

@@ -135,7 +135,7 @@ export class FileBackend implements Backend {
       const { volumeId, mediaGeneration } = request;
       const outdated = this.#index.mediaOf(volumeId).filter((each) => each.mediaGeneration < mediaGeneration);
       if (outdated.length === 0) return { formatted };
-      await this.#loops.refuseBusy(volumeId, mediaGeneration);
+      await this.#refuseBusy({ volumeId, kept: mediaGeneration }, outdated, lock);
       await this.#erase(outdated, lock);
       await this.#removeNames(outdated);
       return { formatted };
@@ -148,8 +148,8 @@ export class FileBackend implements Backend {
       const { volumeId, newMediaGeneration, generation } = request;
       const medium = { ...request, mediaGeneration: newMediaGeneration };
       checkMediumName(medium);
-      await this.#loops.refuseBusy(volumeId, newMediaGeneration);
       const outdated = this.#index.mediaOf(volumeId).filter((each) => each.mediaGeneration !== newMediaGeneration);
+      await this.#refuseBusy({ volumeId, kept: newMediaGeneration }, outdated, lock);
       const provedBefore = this.#index.has(medium) ? request.sizeBytes : 0;
       const verifiedBytes = await this.#erase(outdated, lock);
       const formatted = this.#index.has(medium)
@@ -168,8 +168,8 @@ export class FileBackend implements Backend {
   destroy(request: DestroyRequest): Promise<EffectResult<null>> {
     return this.#act(request.volumeId, async (lock) => {
       const { volumeId } = request;
-      await this.#loops.refuseBusy(volumeId, null);
       const media = this.#index.mediaOf(volumeId);
+      await this.#refuseBusy({ volumeId, kept: null }, media, lock);
       await this.#erase(media, lock);
       await this.#removeNames(media);
       await lock.remove();
@@ -279,6 +279,20 @@ export class FileBackend implements Backend {
   async #discard(temporary: string, medium: MediumName): Promise<void> {
     this.#index.addLeftover(medium);
     await rm(temporary, { force: true }).catch(() => undefined);
+  }
+
+  /**
+   * `device-busy` when a loop device has a medium of the volume other than the kept one. Where every such medium has its
+   * file and nobody has it open, none can: a file goes only after it was shown that no device has it. Else all are read.
+   */
+  async #refuseBusy(
+    { volumeId, kept }: { readonly volumeId: string; readonly kept: number | null },
+    media: readonly MediumName[],
+    lock: VolumeLock,
+  ): Promise<void> {
+    const paths = media.map((medium) => this.#pathOf(medium));
+    if (paths.length > 0 && (await this.#threads.call('areUnopened', [paths], lock))) return;
+    await this.#loops.refuseBusy(volumeId, kept);
   }
 
   /** Answers how many bytes were shown to be zero. Every caller has made sure that no device still has the media. */

@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { allocate, dropCache, punchHole, seekData, seekHole } from '../../../native-bindings/file.ts';
+import { releaseLease, tryWriteLease } from '../../../native-bindings/libc.ts';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
@@ -122,6 +123,23 @@ export function verifyZeroes(path: string, offset: number, lengthBytes: number):
   withFile(path, 'r', (fd) => {
     dropCache(fd);
     expectZeroes(fd, path, offset, lengthBytes);
+  });
+}
+
+/**
+ * Whether each of the files is there and nobody at all has it open: no process, and no loop device. One lease says so at
+ * once, and is given back at once; where it is refused, only a scan of all devices can tell who it is.
+ */
+export function areUnopened(paths: readonly string[]): boolean {
+  return paths.every(isUnopened);
+}
+
+function isUnopened(path: string): boolean {
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return false;
+  return withFile(path, 'r+', (fd) => {
+    if (!tryWriteLease(fd)) return false;
+    releaseLease(fd);
+    return true;
   });
 }
 
