@@ -8,7 +8,7 @@
 import type { Attachment } from '../domain/attachment.ts';
 import { assert, Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
-import type { Device, DeviceProof, DeviceTarget, MountOptions } from '../host/host.ts';
+import type { Device, DeviceProof, MountOptions } from '../host/host.ts';
 import { type AgentContext, heldOf, targetOf } from './context.ts';
 import type { HostSideReport } from './controller-port.ts';
 import type { MountRecord } from './mount-journal.ts';
@@ -20,26 +20,17 @@ export async function bringUp(
   attachment: Attachment,
 ): Promise<MountRecord> {
   const target = targetOf(attachment);
-  const { device, proof } = await provedDevice(context, target);
+  const device = await context.host.attach(target);
+  assert(device.proof.kind === 'present', 'bring-up-proof-present');
   if (!attachment.formatted) await formatOnce(context, device, attachment);
   const mounted = { ...record, state: 'mounted', held: heldOf(attachment), device: device.path, heldBy: null } as const;
   await allOf([
-    reportAttached(context, attachment, proof),
+    reportAttached(context, attachment, device.proof),
     context.host
       .mount(device, target, mountOptions(record, attachment.filesystem))
       .then(() => context.journal.put(mounted)),
   ]);
   return mounted;
-}
-
-async function provedDevice(
-  context: AgentContext,
-  target: DeviceTarget,
-): Promise<{ readonly device: Device; readonly proof: DeviceProof }> {
-  const device = await context.host.attach(target);
-  const proof = await context.host.prove(device, target);
-  assert(proof.kind === 'present', 'bring-up-proof-present');
-  return { device, proof };
 }
 
 /**

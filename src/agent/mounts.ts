@@ -71,17 +71,12 @@ export class Mounts {
     if (!isId(request.volume)) parseName(request.volume, 'volume');
     const [{ volume, volumeId }, stated] = await Promise.all([
       this.#identify(request.volume),
-      request.path === undefined ? null : this.#resolve(request.path),
+      request.path === undefined ? null : this.#place(request.path),
     ]);
     // No name has the form of an id: where an engine finds it is never where a person has it.
     const ownName = request.reference === undefined ? volume : volumeId;
-    const path = stated ?? (await this.#resolve(join(this.#context.volumesDirectory, ownName)));
-    const wish = this.#newRecord(request, {
-      volume,
-      volumeId,
-      path,
-      ...((await isVacant(path)) ? { madePath: true } : {}),
-    });
+    const place = stated ?? (await this.#place(join(this.#context.volumesDirectory, ownName)));
+    const wish = this.#newRecord(request, { volume, volumeId, ...place });
     return await this.#options.gate.run(volumeId, () => this.#mountAlone(wish));
   }
 
@@ -110,8 +105,12 @@ export class Mounts {
     return this.#shared.endUnused(volume);
   }
 
-  async #resolve(path: string): Promise<string> {
-    return await resolvedPath(parseMountPath(path), (known) => this.#context.journal.atPath(known) !== undefined);
+  async #place(stated: string): Promise<Pick<MountRecord, 'path' | 'madePath'>> {
+    const path = await resolvedPath(
+      parseMountPath(stated),
+      (known) => this.#context.journal.atPath(known) !== undefined,
+    );
+    return (await isVacant(path)) ? { path, madePath: true } : { path };
   }
 
   /** Names are bound to ids once. A volume that is mounted here keeps its name, so it need not be asked for. */

@@ -8,7 +8,7 @@ export type MountAction = 'mount' | 'unmount';
 
 /** What mounts and unmounts are made of, by who does it: the controller (`export`, `unexport`, `report`) or this host. */
 export const mountPhases = [
-  ...(['export', 'report', 'attach', 'prove', 'format', 'mount'] as const),
+  ...(['export', 'report', 'attach', 'format', 'mount'] as const),
   ...(['unmount', 'detach', 'unexport'] as const),
 ] as const;
 export type MountPhase = (typeof mountPhases)[number];
@@ -40,7 +40,6 @@ export function observedHost(host: Host, observer: AgentObserver): Host {
     discoverPorts: () => host.discoverPorts(),
     identity: () => host.identity(),
     attach: (target) => timed('attach', host.attach(target)),
-    prove: (device, target) => timed('prove', host.prove(device, target)),
     format: (device, target, filesystem) => timed('format', host.format(device, target, filesystem)),
     mount: (device, target, options) => timed('mount', host.mount(device, target, options)),
     unmount: (path) => timed('unmount', host.unmount(path)),

@@ -16,9 +16,7 @@ export interface Host {
   /** machine-id and boot id, which tell a cloned or a rebooted machine. */
   identity(): Promise<HostIdentity>;
   /** Finds or makes the block device for exactly these paths and proves its identity. `identity-mismatch`, `device-error`. */
-  attach(target: DeviceTarget): Promise<Device>;
-  /** Proves again that the device is the medium; `identity-mismatch`. */
-  prove(device: Device, target: DeviceTarget): Promise<DeviceProof>;
+  attach(target: DeviceTarget): Promise<ProvedDevice>;
   /** mkfs by force, under the volume's flock, the device kept open and proved; returns after it is durable. */
   format(device: Device, target: DeviceTarget, filesystem: FilesystemType): Promise<void>;
   /** Mounts the filesystem (nosuid, nodev) and shows its data directory at `path`. `mount-path-busy`, `identity-mismatch`. */
@@ -65,6 +63,10 @@ export interface DeviceTarget {
 export interface Device {
   /** e.g. `/dev/loop3` */
   readonly path: string;
+}
+
+export interface ProvedDevice extends Device {
+  readonly proof: DeviceProof;
 }
 
 export interface DeviceProof {

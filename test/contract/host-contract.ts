@@ -32,8 +32,7 @@ function devices(check: Check): void {
     const target = harness.makeTarget();
     const device = await harness.host.attach(target);
     t.deepEqual(await harness.host.attach(target), device);
-    const proof = await harness.host.prove(device, target);
-    t.like(proof, { kind: 'present', device: device.path, volumeId: target.volumeId, mediaGeneration: 1 });
+    t.like(device.proof, { kind: 'present', device: device.path, volumeId: target.volumeId, mediaGeneration: 1 });
     t.is((await harness.host.inventory()).devices.length, 1);
   });
 
@@ -92,12 +91,11 @@ function identities(check: Check): void {
     await refused(t, 'host-unreachable-paths', () => harness.host.attach(target));
   });
 
-  check('the device of another volume is not proved, formatted or mounted', async (t, harness) => {
+  check('the device of another volume is not formatted or mounted', async (t, harness) => {
     const [target, other] = [harness.makeTarget(), harness.makeTarget()];
     await harness.host.attach(target);
     const wrong = await harness.host.attach(other);
     const path = harness.mountPath('wrong');
-    await refused(t, 'identity-mismatch', () => harness.host.prove(wrong, target));
     await refused(t, 'identity-mismatch', () => harness.host.format(wrong, target, 'ext4'));
     await refused(t, 'identity-mismatch', () => harness.host.mount(wrong, target, at(path)));
     t.deepEqual((await harness.host.inventory()).mounts, []);

@@ -16,7 +16,7 @@ const controllerCalls = [
   ...(['hostRegister', 'volumeGet', 'attachmentCreate', 'attachmentGet', 'attachmentList'] as const),
   ...(['attachmentDelete', 'hostStateReport', 'inventoryBegin', 'inventoryReport'] as const),
 ];
-const hostCalls = ['attach', 'prove', 'format', 'mount', 'unmount', 'detach', 'inventory'] as const;
+const hostCalls = ['attach', 'format', 'mount', 'unmount', 'detach', 'inventory'] as const;
 const journalCalls = ['put', 'remove'] as const;
 
 export const hostName = 'node1';

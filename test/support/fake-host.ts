@@ -16,6 +16,7 @@ import type {
   HostInventory,
   MountFound,
   MountOptions,
+  ProvedDevice,
 } from '../../src/host/host.ts';
 
 interface FakeDevice {
@@ -63,24 +64,17 @@ export class FakeHost implements Host {
     return this.#do('identity', () => ({ machineId: 'machine', bootId: `boot-${this.#boot}` }));
   }
 
-  attach(target: DeviceTarget): Promise<Device> {
+  attach(target: DeviceTarget): Promise<ProvedDevice> {
     return this.#do('attach', () => {
       this.#fence(target);
       const present = this.#deviceOf(target);
-      if (present !== undefined) return { path: present.path };
+      if (present !== undefined) return { path: present.path, proof: proofOf('present', target, present.path) };
       this.onAttach(target);
       this.#loops += 1;
       const { volumeId, mediaGeneration } = target;
       const device = { path: `/dev/loop${this.#loops}`, volumeId, mediaGeneration };
       this.devices.push(device);
-      return { path: device.path };
-    });
-  }
-
-  prove(device: Device, target: DeviceTarget): Promise<DeviceProof> {
-    return this.#do('prove', () => {
-      if (this.#deviceOf(target)?.path !== device.path) throw new Failure('identity-mismatch', 'another device');
-      return proofOf('present', target, device.path);
+      return { path: device.path, proof: proofOf('present', target, device.path) };
     });
   }
 

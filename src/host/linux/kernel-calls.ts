@@ -174,10 +174,6 @@ function openProved(request: ProveRequest): { descriptor: number; medium: OpenMe
   }
 }
 
-export function proveDevice(request: ProveRequest): void {
-  closeSync(openProved(request).descriptor);
-}
-
 export interface MountRequest extends ProveRequest {
   readonly base: string;
   readonly filesystem: FilesystemType;

@@ -29,6 +29,7 @@ import type {
   HostIdentity,
   HostInventory,
   MountOptions,
+  ProvedDevice,
 } from '../host.ts';
 import { linkOf } from '../local-medium.ts';
 import { probeCapabilities } from './capabilities.ts';
@@ -143,7 +144,7 @@ export class LinuxHost implements Host {
   }
 
   /** The fence is raised beside it: a crash between the two leaves a device that was never answered. */
-  attach(target: DeviceTarget): Promise<Device> {
+  attach(target: DeviceTarget): Promise<ProvedDevice> {
     return this.#gate.underLocks([volumeKey(target.volumeId)], async (call) => {
       this.#refuseStale(target);
       const ends = [this.#attachAlone(target, call), this.#raiseFence(target)] as const;
@@ -152,7 +153,7 @@ export class LinuxHost implements Host {
     });
   }
 
-  async #attachAlone(target: DeviceTarget, call: KernelCall): Promise<Device> {
+  async #attachAlone(target: DeviceTarget, call: KernelCall): Promise<ProvedDevice> {
     const known = this.#memory.of(target);
     const request: AttachRequest = {
       ...this.#medium(target),
@@ -163,14 +164,8 @@ export class LinuxHost implements Host {
     const learn = (made: AttachAnswer) => this.#gate.discard(this.#memory.attached(target, made));
     const answer = await call<AttachAnswer>('attachDevice', request, { onLate: learn });
     await learn(answer);
-    return { path: devicePath(answer.number) };
-  }
-
-  prove(device: Device, target: DeviceTarget): Promise<DeviceProof> {
-    return this.#locked(target, async (call) => {
-      await call('proveDevice', this.#proof(device, target));
-      return proofOf('present', 'loop-backing-inode', target, device.path);
-    });
+    const path = devicePath(answer.number);
+    return { path, proof: proofOf('present', 'loop-backing-inode', target, path) };
   }
 
   format(device: Device, target: DeviceTarget, filesystem: FilesystemType): Promise<void> {

@@ -6,7 +6,6 @@ export type HostMethod =
   | 'discoverPorts'
   | 'identity'
   | 'attach'
-  | 'prove'
   | 'format'
   | 'mount'
   | 'unmount'
@@ -23,7 +22,7 @@ export type HostFault =
   | { readonly kind: 'crash-before' | 'crash-after'; readonly method: HostMethod; readonly times?: number }
   | {
       readonly kind: 'wrong-identity';
-      readonly method: 'attach' | 'prove' | 'format' | 'mount';
+      readonly method: 'attach' | 'format' | 'mount';
       readonly times?: number;
     };
 

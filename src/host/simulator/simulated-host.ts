@@ -25,6 +25,7 @@ import type {
   HostIdentity,
   HostInventory,
   MountOptions,
+  ProvedDevice,
 } from '../host.ts';
 import { mountPointFailure, takenMountPoint } from '../mount-point.ts';
 import { HostFaults } from './faults.ts';
@@ -90,24 +91,17 @@ export class SimulatedHost implements Host {
     return this.faults.around('identity', async () => ({ machineId: this.#machineId(), bootId: this.#bootId() }));
   }
 
-  attach(target: DeviceTarget): Promise<Device> {
+  attach(target: DeviceTarget): Promise<ProvedDevice> {
     return this.#guarded('attach', target, async () => {
       await this.#refuseOtherMedium(target);
       const present = this.#state.devices.get(keyOf(target));
       const readOnly = target.accessMode === 'read-only-many';
-      if (present !== undefined && present.readOnly === readOnly) return { path: pathOf(present) };
+      if (present !== undefined && present.readOnly === readOnly) return provedDevice(present, target);
       const { volumeId, mediaGeneration } = target;
       const number = present?.number ?? this.#state.takeNumber();
       const device: SimulatedDevice = { volumeId, mediaGeneration, number, readOnly };
       await this.#append([{ kind: 'device', device }]);
-      return { path: pathOf(device) };
-    });
-  }
-
-  prove(device: Device, target: DeviceTarget): Promise<DeviceProof> {
-    return this.#guarded('prove', target, async () => {
-      await this.#proved(device, target);
-      return proofOf('present', target, device.path);
+      return provedDevice(device, target);
     });
   }
 
@@ -192,11 +186,7 @@ export class SimulatedHost implements Host {
     await this.#append([{ kind: 'mount-gone', path }]);
   }
 
-  #guarded<T>(
-    method: 'attach' | 'prove' | 'format' | 'mount' | 'detach',
-    target: DeviceTarget,
-    work: () => Promise<T>,
-  ) {
+  #guarded<T>(method: 'attach' | 'format' | 'mount' | 'detach', target: DeviceTarget, work: () => Promise<T>) {
     return this.faults.around(method, () =>
       this.#locks.run(target.volumeId, limits.hostLockMs, async () => {
         await this.#passFence(target);
@@ -276,6 +266,11 @@ function mediumIn({ volumeId, mediaGeneration }: { readonly volumeId: string; re
 
 function pathOf(device: SimulatedDevice): string {
   return `/dev/simulated${device.number}`;
+}
+
+function provedDevice(device: SimulatedDevice, target: DeviceTarget): ProvedDevice {
+  const path = pathOf(device);
+  return { path, proof: proofOf('present', target, path) };
 }
 
 function proofOf(kind: DeviceProof['kind'], target: DeviceTarget, device: string | null): DeviceProof {
