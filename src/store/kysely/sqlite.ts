@@ -17,7 +17,8 @@ export function openSqlite(path: string, fatal: (error: unknown) => void): Datab
   sqlite.pragma('foreign_keys = ON');
   sqlite.pragma('busy_timeout = 5000');
   sqlite.pragma('cache_size = -65536');
-  sqlite.pragma('wal_autocheckpoint = 4000');
+  // In pages, and just within the limit of the log: a page that changes often goes to the database once a checkpoint.
+  sqlite.pragma('wal_autocheckpoint = 16000');
   sqlite.pragma('journal_size_limit = 67108864');
   assert(sqlite.pragma('synchronous', { simple: true }) === 2, 'sqlite-synchronous-full');
   assert(sqlite.pragma('journal_mode', { simple: true }) === 'wal', 'sqlite-journal-wal');
