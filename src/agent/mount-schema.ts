@@ -45,7 +45,9 @@ export const mountBody = Type.Object(
 );
 export type MountBody = Static<typeof mountBody>;
 
-export const mountParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: limits.nameLength }) });
+export const mountParams = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: limits.nameLength, description: 'Id of the mount.' }),
+});
 
 export const unmountQuery = Type.Object({
   force: Type.Optional(

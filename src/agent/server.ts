@@ -8,18 +8,26 @@ import { limits } from '../config/limits.ts';
 import type { ListenAddress } from '../config/values.ts';
 import { problem } from '../domain/errors.ts';
 import type { App } from '../http/app.ts';
+import { serveDocumentText } from '../http/document.ts';
 import { listen } from '../http/listeners.ts';
 import { handleError, sendProblem } from '../http/problem.ts';
+import { answer, noContent } from '../http/schema/answers.ts';
+import { healthSchema } from '../http/schema/status.ts';
 import { compileValidator } from '../http/validation.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Agent } from './agent.ts';
+import { agentReadinessSchema, agentStatusSchema, mountListSchema, mountSchema } from './answer-schemas.ts';
 import { mountBody, mountParams, requestOf, unmountQuery, viewOf } from './mount-schema.ts';
+import { agentSchemas, registerAgentOpenApi } from './openapi.ts';
 
 export type SocketMode = 0o600 | 0o660;
 
-export interface AgentServerOptions {
+export interface AgentParts {
   readonly agent: Agent;
-  readonly metrics: AgentMetrics;
+  readonly metrics: Pick<AgentMetrics, 'registry'>;
+}
+
+export interface AgentServerOptions extends AgentParts {
   readonly socketPath: string;
   readonly socketMode: SocketMode;
 }
@@ -27,11 +35,22 @@ export interface AgentServerOptions {
 /** Listens; a socket that a dead process left is replaced, one that answers and any other file are `resource-in-use`. */
 export async function serveAgent(options: AgentServerOptions): Promise<{ close(): Promise<void> }> {
   const { agent, metrics, socketPath, socketMode } = options;
-  const app = newApp();
-  registerStatus(app, agent, metrics);
-  registerMounts(app, agent);
+  const app = agentApp({ agent, metrics });
   await listen(app, { unix: { path: socketPath, mode: socketMode } });
   return { close: () => app.close() };
+}
+
+/** `agent` and `metrics` are looked at while a request is served, never while routes are made. */
+export function agentApp(parts: AgentParts): App {
+  const app = newApp();
+  registerAgentOpenApi(app);
+  // Routes come after the document's plugin, which collects them.
+  app.register(async (scope) => {
+    registerStatus(scope as App, parts);
+    registerMounts(scope as App, parts);
+    serveDocumentText(scope as App);
+  });
+  return app;
 }
 
 /** Health, readiness and metrics alone, without a token: nothing of it names a volume. Answers the port. */
@@ -41,7 +60,8 @@ export async function serveAgentStatus(options: {
   readonly listen: ListenAddress;
 }): Promise<{ readonly port: number; close(): Promise<void> }> {
   const app = newApp();
-  registerStatus(app, options.agent, options.metrics);
+  for (const schema of agentSchemas) app.addSchema(schema);
+  registerStatus(app, options);
   const { host, port: wanted } = options.listen;
   await app.listen({ host, port: wanted });
   const address = app.server.address();
@@ -60,31 +80,85 @@ function newApp(): App {
   return app;
 }
 
-function registerStatus(app: App, agent: Agent, { registry }: AgentMetrics): void {
-  app.get('/healthz', () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => {
-    const unready = agent.readiness();
-    if (unready.length === 0) return reply.send({ status: 'ready', unready });
-    return reply.code(503).header('retry-after', limits.retryAfterSeconds).send({ status: 'not-ready', unready });
-  });
-  app.get('/metrics', async (_request, reply) =>
-    reply.header('content-type', registry.contentType).send(await registry.metrics()),
+const service = ['service'];
+
+function registerStatus(app: App, parts: AgentParts): void {
+  app.get(
+    '/healthz',
+    { schema: { tags: service, summary: 'Whether the agent answers', response: { 200: answer(healthSchema) } } },
+    () => ({ status: 'ok' }) as const,
+  );
+  registerReadiness(app, parts);
+  const text = { description: 'Metrics.', content: { 'text/plain': { schema: { type: 'string' } } } };
+  app.get(
+    '/metrics',
+    { schema: { tags: service, summary: 'Metrics in Prometheus text format', response: { 200: text } } },
+    async (_request, reply) => {
+      const { registry } = parts.metrics;
+      return reply.header('content-type', registry.contentType).send(await registry.metrics());
+    },
   );
 }
 
-function registerMounts(routes: App, agent: Agent): void {
-  routes.get('/v1/status', () => agent.status());
-  routes.get('/v1/mounts', () => ({ items: agent.mounts().map(viewOf) }));
-  routes.post('/v1/mounts', { schema: { body: mountBody } }, async (request, reply) => {
-    const { existing, ...record } = await agent.mount(requestOf(request.body));
-    return reply.code(existing ? 200 : 201).send(viewOf(record));
-  });
-  routes.delete(
-    '/v1/mounts/:id',
-    { schema: { params: mountParams, querystring: unmountQuery } },
-    async (request, reply) => {
-      await agent.unmount(request.params.id, request.query);
-      return reply.code(204).send();
+function registerReadiness(app: App, parts: AgentParts): void {
+  const response = {
+    200: answer(agentReadinessSchema, 'New mounts can be made.'),
+    503: answer(agentReadinessSchema, 'New mounts would be refused.'),
+  };
+  app.get(
+    '/readyz',
+    { schema: { tags: service, summary: 'Whether new mounts would be made', response } },
+    async (_request, reply) => {
+      const unready = parts.agent.readiness();
+      if (unready.length === 0) return reply.send({ status: 'ready', unready });
+      return reply.code(503).header('retry-after', limits.retryAfterSeconds).send({ status: 'not-ready', unready });
     },
   );
+}
+
+const tags = ['mounts'];
+
+function registerMounts(app: App, parts: AgentParts): void {
+  app.get(
+    '/v1/status',
+    {
+      schema: {
+        tags: service,
+        summary: 'Show how the agent is',
+        response: { 200: answer(agentStatusSchema) },
+      },
+    },
+    () => parts.agent.status(),
+  );
+  app.get(
+    '/v1/mounts',
+    { schema: { tags, summary: 'List the mounts of this machine', response: { 200: answer(mountListSchema) } } },
+    () => ({ items: parts.agent.mounts().map(viewOf) }),
+  );
+  registerMount(app, parts);
+  registerUnmount(app, parts);
+}
+
+function registerMount(app: App, parts: AgentParts): void {
+  const summary = 'Attach a volume to this machine, format it if it never was, and mount it';
+  const response = {
+    200: answer(mountSchema, 'It was there already.'),
+    201: answer(mountSchema, 'Mounted.'),
+  };
+  app.post('/v1/mounts', { schema: { tags, summary, body: mountBody, response } }, async (request, reply) => {
+    const { existing, ...record } = await parts.agent.mount(requestOf(request.body));
+    return reply.code(existing ? 200 : 201).send(viewOf(record));
+  });
+}
+
+function registerUnmount(app: App, parts: AgentParts): void {
+  const summary = 'Unmount; the last mount of a volume also detaches it';
+  const description =
+    '`device-busy` names what holds it. `volume-in-use`: container engines need it, nothing was changed.';
+  const response = { 204: noContent('Gone, the device too.') };
+  const schema = { tags, summary, description, params: mountParams, querystring: unmountQuery, response };
+  app.delete('/v1/mounts/:id', { schema }, async (request, reply) => {
+    await parts.agent.unmount(request.params.id, request.query);
+    return reply.code(204).send();
+  });
 }

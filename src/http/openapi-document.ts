@@ -19,8 +19,3 @@ export async function openApiDocument(): Promise<object> {
   await app.close();
   return document;
 }
-
-/** As it is checked in. */
-export async function openApiText(): Promise<string> {
-  return `${JSON.stringify(await openApiDocument(), null, 2)}\n`;
-}

@@ -3,11 +3,10 @@
  *
  * The document that is checked in is what this makes; a test proves it. Routes must be registered after this.
  */
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import type { RouteOptions } from 'fastify';
 import { accessOf } from './access.ts';
 import type { App } from './app.ts';
+import { operationIdOf, problemAnswer, serveDocument } from './document.ts';
 import { attachmentPageSchema, attachmentSchema } from './schema/attachment.ts';
 import { flowDecisionSchema, flowPolicyPageSchema, flowPolicySchema } from './schema/flow-policy.ts';
 import {
@@ -20,8 +19,9 @@ import {
   targetPageSchema,
   targetSchema,
 } from './schema/host.ts';
-import { batchAnswerSchema, operationPageSchema, operationSchema, problemSchema } from './schema/operation.ts';
+import { batchAnswerSchema, operationPageSchema, operationSchema } from './schema/operation.ts';
 import { poolPageSchema, poolSchema } from './schema/pool.ts';
+import { problemSchema } from './schema/problem.ts';
 import { qosPolicyPageSchema, qosPolicySchema } from './schema/qos-policy.ts';
 import { healthSchema, readinessSchema } from './schema/status.ts';
 import { createdTokenSchema, tokenPageSchema, tokenSchema } from './schema/token.ts';
@@ -45,33 +45,10 @@ and the key is ignored. Routes that carry out operations wait for them; \`Prefer
 (seconds) bounds the wait, and what is still running then is answered 202 with the URL of the operation. Sizes are bytes,
 or text with a unit (\`10GiB\`). Null and absent mean the same in requests; unknown fields are refused.`;
 
-const info = {
-  title: 'FC-Redirect',
-  description,
-  version: '1.0.0',
-  license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-};
-
 export function registerOpenApi(app: App): void {
-  for (const schema of namedSchemas) app.addSchema(schema);
-  app.addHook('onRoute', describeRoute);
-  app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info,
-      components: {
-        securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'A token, `fcr_...`.' } },
-      },
-    },
-    refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
-  });
-  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
+  const bearer = { type: 'http', scheme: 'bearer', description: 'A token, `fcr_...`.' } as const;
+  serveDocument(app, { title: 'FC-Redirect', description, schemas: namedSchemas, describeRoute, schemes: { bearer } });
 }
-
-const problemAnswer = {
-  description: 'A problem; `code` says which.',
-  content: { 'application/problem+json': { schema: { $ref: `${problemSchema.$id}#` } } },
-};
 
 const headerFields = {
   'idempotency-key': { type: 'string', maxLength: 255, description: 'Makes a repeat of the request harmless.' },
@@ -102,10 +79,4 @@ function headersOf(route: RouteOptions): object {
   if (names.length === 0) return {};
   const properties = Object.fromEntries(names.map((name) => [name, headerFields[name]]));
   return { headers: { type: 'object', properties } };
-}
-
-/** `GET /v1/pools/:name` -> `getV1PoolsByName` without the version: `getPoolsByName`. */
-function operationIdOf(method: string, url: string): string {
-  const words = url.replace('/v1/', '/').replaceAll(':', 'by-').split(/[/-]/).filter(Boolean);
-  return method.toLowerCase() + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
 }

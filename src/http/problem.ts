@@ -6,7 +6,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { limits } from '../config/limits.ts';
 import { type ErrorKind, errorCatalogue, Failure, type Problem, problem, problemOf } from '../domain/errors.ts';
-import type { ProblemDocument } from './schema/operation.ts';
+import type { ProblemDocument } from './schema/problem.ts';
 
 export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   invalid: 400,

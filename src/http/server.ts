@@ -14,6 +14,7 @@ import type { ControlPlane } from '../operations/control-plane.ts';
 import type { Clock } from '../system/clock.ts';
 import type { App, HttpMetrics, RouteContext } from './app.ts';
 import { registerAuthentication } from './authentication.ts';
+import { serveDocumentText } from './document.ts';
 import { EventFeed } from './event-feed.ts';
 import { registerIdempotency } from './idempotency.ts';
 import { registerOpenApi } from './openapi.ts';
@@ -193,9 +194,7 @@ function registerRoutes(app: App, context: RouteContext): void {
   registerOperations(app, context);
   registerTokens(app, context);
   registerEvents(app, context);
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-    return reply.type('application/json').serializer(JSON.stringify).send(app.swagger());
-  });
+  serveDocumentText(app);
 }
 
 /** The data of its storage node is bound to the store by whoever has the node. */

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
+import { documents, documentText } from '../../src/bin/openapi.ts';
 import { errorCatalogue } from '../../src/domain/errors.ts';
 import { access } from '../../src/http/access.ts';
-import { openApiDocument, openApiText } from '../../src/http/openapi-document.ts';
 import { openApi } from '../support/control-plane-world.ts';
 
 interface Document {
@@ -27,12 +27,15 @@ interface Schema {
   readonly $ref?: string;
 }
 
-const document = openApiDocument() as Promise<Document>;
+const document = documents['openapi.json']() as Promise<Document>;
+const all = Object.entries(documents).map(([file, make]) => [file, make() as Promise<Document>] as const);
 
-test('the document that is checked in is the one that the routes make', async (t) => {
-  const checkedIn = readFileSync(new URL('../../openapi/openapi.json', import.meta.url), 'utf8');
-  t.true(checkedIn === (await openApiText()), 'run `npm run openapi`');
-});
+for (const [file, made] of all) {
+  test(`openapi/${file} that is checked in is what the routes make`, async (t) => {
+    const checkedIn = readFileSync(new URL(`../../openapi/${file}`, import.meta.url), 'utf8');
+    t.true(checkedIn === documentText(await made), 'run `npm run openapi`');
+  });
+}
 
 test('it is OpenAPI 3.1 and describes every route', async (t) => {
   const { openapi, paths } = await document;
@@ -44,38 +47,40 @@ test('it is OpenAPI 3.1 and describes every route', async (t) => {
   t.deepEqual(described.sort(), routes.sort());
 });
 
-test('every route has a summary, a name of its own, a problem, and a schema for each answer with a body', async (t) => {
-  const names = new Set<string>();
-  for (const [path, item] of Object.entries((await document).paths)) {
-    for (const [method, operation] of Object.entries(item)) {
-      const where = `${method} ${path}`;
-      t.truthy(operation.summary, where);
-      t.false(names.has(operation.operationId), where);
-      names.add(operation.operationId);
-      t.true('default' in operation.responses, where);
-      for (const [status, response] of Object.entries(operation.responses)) {
-        t.truthy(response.description, `${where} ${status}`);
-        t.is(response.content !== undefined, status !== '204', `${where} ${status}`);
+for (const [file, made] of all) {
+  test(`${file}: every route has a summary, a name of its own, a problem, and a schema for each answer with a body`, async (t) => {
+    const names = new Set<string>();
+    for (const [path, item] of Object.entries((await made).paths)) {
+      for (const [method, operation] of Object.entries(item)) {
+        const where = `${method} ${path}`;
+        t.truthy(operation.summary, where);
+        t.false(names.has(operation.operationId), where);
+        names.add(operation.operationId);
+        t.true('default' in operation.responses, where);
+        for (const [status, response] of Object.entries(operation.responses)) {
+          t.truthy(response.description, `${where} ${status}`);
+          t.is(response.content !== undefined, status !== '204', `${where} ${status}`);
+        }
       }
     }
-  }
-});
+  });
 
-test('every field of every request and answer is described', async (t) => {
-  const { paths, components } = await document;
-  const missing: string[] = [];
-  for (const [name, schema] of Object.entries(components.schemas)) undescribed(schema, name, missing);
-  for (const [path, item] of Object.entries(paths)) {
-    for (const [method, operation] of Object.entries(item)) {
-      const body = operation.requestBody?.content['application/json']?.schema;
-      if (body !== undefined) undescribed(body, `${method} ${path}`, missing);
-      for (const { name, description } of operation.parameters ?? []) {
-        if (!description) missing.push(`${method} ${path} ${name}`);
+  test(`${file}: every field of every request and answer is described`, async (t) => {
+    const { paths, components } = await made;
+    const missing: string[] = [];
+    for (const [name, schema] of Object.entries(components.schemas)) undescribed(schema, name, missing);
+    for (const [path, item] of Object.entries(paths)) {
+      for (const [method, operation] of Object.entries(item)) {
+        const body = operation.requestBody?.content['application/json']?.schema;
+        if (body !== undefined) undescribed(body, `${method} ${path}`, missing);
+        for (const { name, description } of operation.parameters ?? []) {
+          if (!description) missing.push(`${method} ${path} ${name}`);
+        }
       }
     }
-  }
-  t.deepEqual(missing, []);
-});
+    t.deepEqual(missing, []);
+  });
+}
 
 function undescribed(schema: Schema, where: string, missing: string[]): void {
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
@@ -103,8 +108,12 @@ test('the codes of problems are the catalogue', async (t) => {
 test('the document and a page that shows it are served without a token', async (t) => {
   const { api } = await openApi(t);
   const served = await api.ask({ method: 'GET', url: '/openapi.json', token: null });
-  t.deepEqual(served.body as unknown, JSON.parse(await openApiText()));
+  t.deepEqual(served.body as unknown, JSON.parse(documentText(await document)));
   const page = await api.ask({ method: 'GET', url: '/docs', token: null });
   t.is(page.status, 200);
   t.regex(page.text, /swagger-ui/);
+  // Over plain HTTP a browser would look for the page's scripts at HTTPS.
+  const policy = String(page.headers['content-security-policy']);
+  t.regex(policy, /default-src 'self'/);
+  t.notRegex(policy, /upgrade-insecure-requests/);
 });

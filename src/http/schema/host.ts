@@ -1,19 +1,11 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../../config/limits.ts';
 import type { Attachment } from '../../domain/attachment.ts';
-import type { Host, Port, PortState, StorageNode } from '../../domain/host.ts';
+import type { Host, Port, StorageNode } from '../../domain/host.ts';
 import * as field from '../../operations/field-schemas.ts';
 import { attachmentSchema } from './attachment.ts';
 import * as out from './output.ts';
-
-const portStates: readonly PortState[] = ['online', 'offline', 'unreadable'];
-
-const port = out.object<Port>('A Fibre Channel port.', {
-  wwpn: out.wwpn('Port name.'),
-  fabric: out.text('Ports reach each other within one fabric only.', 'local'),
-  state: out.oneOf(portStates, '`unreadable` is not `offline`: its state could not be told.'),
-  synthesized: out.flag('Whether the name was made up for a machine without such hardware.'),
-});
+import { portFields as port, portStates } from './port.ts';
 
 export const hostSchema = out.named<Host>(
   'Host',

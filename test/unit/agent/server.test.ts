@@ -4,6 +4,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { MountView } from '../../../src/agent/mount-schema.ts';
+import { agentOpenApiDocument } from '../../../src/agent/openapi-document.ts';
 import { serveAgentStatus } from '../../../src/agent/server.ts';
 import { type RunningAgent, startAgent } from '../../../src/agent/start.ts';
 import { Failure } from '../../../src/domain/errors.ts';
@@ -69,6 +70,14 @@ test('refusals are problems that name the field', async (t) => {
   t.like(await refusal(t, client.call(post({ volume: 'none' }))), { code: 'volume-not-found' });
   t.like(await refusal(t, client.call(remove('mnt_none'))), { code: 'mount-not-found' });
   t.like(await refusal(t, client.call(get('/v1/nothing'))), { code: 'route-not-found' });
+});
+
+test('the document of the local API and a page that shows it are served', async (t) => {
+  const { client } = await serve(t);
+  t.deepEqual((await client.call(get('/openapi.json'))).body, await agentOpenApiDocument());
+  const page = await client.call(get('/docs'));
+  t.regex(String(page.body), /swagger-ui/);
+  t.notRegex(String(page.headers['content-security-policy']), /upgrade-insecure-requests/);
 });
 
 test('the status tells host, ports, capabilities, reachability and the last reconcile', async (t) => {
