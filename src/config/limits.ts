@@ -71,7 +71,6 @@ export const limits = {
   spaceSlackPercent: 1,
   retentionBatches: 1_000,
   reconcileSoonMs: 250,
-  reconcileLeaseMs: 120_000,
   postgresConnections: 8,
   postgresPlanMs: 1_000,
   // resources

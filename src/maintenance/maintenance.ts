@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
-import type { MaintenanceStore } from '../store/store.ts';
 import type { Reconciler } from './reconciler.ts';
 
 export type ReconcileObserver = (
@@ -16,18 +15,14 @@ export interface Scheduled {
 }
 
 export interface MaintenanceOptions {
-  readonly store: MaintenanceStore;
-  readonly owner: string;
-  /** No other process can be on this store (it holds the data directory's lock): no leases are needed. */
-  readonly alone: boolean;
-  /** Asked before each run: false while the data belongs to another store, and nothing of it may be changed. */
+  /** Asked before each run: false while nothing may be changed, since the data is another's or another process acts. */
   readonly mayAct: () => boolean;
   readonly log: Logger;
   readonly observe: ReconcileObserver;
 }
 
 /**
- * Runs the reconcilers: on their timers and on a nudge, each once at a time over all replicas (a lease in the store).
+ * Runs the reconcilers: on their timers and on a nudge, each once at a time, in the one process that may act.
  * The timers are this process's own: they do not depend on the queue, whose loss recovery has to survive.
  */
 export class Maintenance {
@@ -51,6 +46,11 @@ export class Maintenance {
   /** As `nudge`, a little later: what is asked for meanwhile goes into the same run, and users' work goes first. */
   nudgeSoon(...names: readonly string[]): void {
     for (const name of names) this.#runs.get(name)?.nudgeSoon();
+  }
+
+  /** What any of them had begun, in whatever process, is nobody's: see `Reconciler.recover`. */
+  recover(): void {
+    for (const run of this.#runs.values()) run.recover();
   }
 
   /** Runs one now and waits for its end; for tests and `fcr`. */
@@ -89,6 +89,10 @@ class ReconcilerRun {
     return this.#running;
   }
 
+  recover(): void {
+    this.#reconciler.recover?.();
+  }
+
   nudgeSoon(): void {
     this.#soon ??= setTimeout(() => {
       this.#soon = null;
@@ -120,12 +124,12 @@ class ReconcilerRun {
 
   async #once(): Promise<void> {
     const { name } = this.#reconciler;
-    const { log, observe } = this.#options;
+    const { log, observe, mayAct } = this.#options;
+    if (!mayAct()) return observe(name, 'elsewhere', 0);
     const began = performance.now();
     try {
-      const changed = await this.#underLease(`reconcile:${name}`);
-      const outcome = changed === null ? 'elsewhere' : changed > 0 ? 'changed' : 'unchanged';
-      observe(name, outcome, performance.now() - began);
+      const changed = await this.#reconciler.run();
+      observe(name, changed > 0 ? 'changed' : 'unchanged', performance.now() - began);
     } catch (error) {
       observe(name, 'failed', performance.now() - began);
       const known = error instanceof Failure;
@@ -133,19 +137,6 @@ class ReconcilerRun {
         { err: error, reconciler: name },
         'a reconcile run failed; the next one tries again',
       );
-    }
-  }
-
-  /** What the run changed; null when another process is at it. */
-  async #underLease(lease: string): Promise<number | null> {
-    const { store, owner, alone, mayAct } = this.#options;
-    if (!mayAct()) return null;
-    if (alone) return this.#reconciler.run();
-    if ((await store.leaseTake(lease, owner, limits.reconcileLeaseMs)) === null) return null;
-    try {
-      return await this.#reconciler.run();
-    } finally {
-      await store.leaseDrop(lease, owner);
     }
   }
 }

@@ -11,17 +11,18 @@ export class PoolRefill implements Reconciler {
   readonly name = 'pool-refill';
   readonly #store: MaintenanceStore & Pick<ResourceStore, 'poolList'>;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
-  #recoverAll: boolean;
+  #recoverAll = false;
 
   constructor(options: {
     readonly store: MaintenanceStore & Pick<ResourceStore, 'poolList'>;
     readonly nodes: ReadonlyMap<string, StorageNode>;
-    /** This process is the only one: what an earlier one had begun is nobody's. */
-    readonly alone: boolean;
   }) {
     this.#store = options.store;
     this.#nodes = options.nodes;
-    this.#recoverAll = options.alone;
+  }
+
+  recover(): void {
+    this.#recoverAll = true;
   }
 
   async run(): Promise<number> {

@@ -6,4 +6,6 @@ export interface Reconciler {
   readonly name: string;
   /** Answers how many things it changed; 0 on a run that found everything as it should be. */
   run(): Promise<number>;
+  /** What was begun before is nobody's: the next run takes it up without waiting for its leases. */
+  recover?(): void;
 }

@@ -10,16 +10,18 @@ export class VolumeWipe implements Reconciler {
   readonly name = 'volume-wipe';
   readonly #store: MaintenanceStore;
   readonly #nodes: ReadonlyMap<string, StorageNode>;
-  #recoverAll: boolean;
+  #recoverAll = false;
 
   constructor(options: {
     readonly store: MaintenanceStore;
     readonly nodes: ReadonlyMap<string, StorageNode>;
-    readonly alone: boolean;
   }) {
     this.#store = options.store;
     this.#nodes = options.nodes;
-    this.#recoverAll = options.alone;
+  }
+
+  recover(): void {
+    this.#recoverAll = true;
   }
 
   async run(): Promise<number> {

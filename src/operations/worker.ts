@@ -21,6 +21,8 @@ export interface WorkerOptions {
   /** Unique over restarts. */
   readonly name: string;
   readonly log: Logger;
+  /** False while nothing may be begun: what is in the journal waits. */
+  readonly mayAct: () => boolean;
   readonly groupBatchesMax?: number;
   readonly onEnded: (batches: readonly Batch[]) => void;
   readonly onPoolsBelowMinimum: (pools: readonly string[]) => void;
@@ -70,7 +72,7 @@ export class OperationWorker {
 
   /** Looks into the journal; calls while it looks lead to one more look. Never throws: what failed is tried again. */
   run(): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+    if (!this.#mayGoOn()) return Promise.resolve();
     this.#again = true;
     this.#running ??= this.#loop();
     return this.#running;
@@ -95,12 +97,17 @@ export class OperationWorker {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
+  #mayGoOn(): boolean {
+    return !this.#closed && this.#options.mayAct();
+  }
+
   async #loop(): Promise<void> {
     try {
-      while (this.#again && !this.#closed) {
+      // The first look is taken whatever is true by now: what ends before it was awaited would be `running` for good.
+      do {
         this.#again = false;
         await this.#advanceGroup();
-      }
+      } while (this.#again && this.#mayGoOn());
     } catch (error) {
       this.#options.log.error({ err: error }, 'operations could not be carried on; they are tried again');
     } finally {

@@ -10,6 +10,9 @@ import type { FilesystemType } from '../domain/volume.ts';
  * highest one that the node has seen for that volume is refused with `stale-generation`: the highest generation is
  * durable before any byte changes, and check and act happen under one per-volume lock. A call that throws means
  * "unknown": nobody may conclude that its items did or did not happen.
+ *
+ * Before an item begins the node asks whether it may act (`MayAct`). If not, the call throws `storage-node-unavailable`
+ * once the items that had begun have ended.
  */
 export interface StorageNode {
   readonly name: string;
@@ -33,6 +36,9 @@ export interface StorageNode {
   space(): Promise<Space>;
   close(): Promise<void>;
 }
+
+/** False while another process may be acting in this one's place. */
+export type MayAct = () => boolean;
 
 export interface StorageNodeCapabilities {
   readonly backends: readonly string[];

@@ -179,6 +179,8 @@ export interface MaintenanceStore {
   /** A lease by name, in the database's time; null when another owner holds it. The token rises with every owner. */
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null>;
   leaseDrop(name: string, owner: string): Promise<void>;
+  /** Whether anybody holds it now. */
+  leaseHeld(name: string): Promise<boolean>;
 
   /** Reserves slots and makes volumes `provisioning` up to the pool's minimum (never over its maximum). */
   refillReserve(pool: string, atMost: number): Promise<readonly PoolEffect<ProvisionRequest>[]>;

@@ -143,6 +143,7 @@ export const noSources: MirrorSources = {
   counters: async () => null,
   backlog: async () => null,
   queueDepth: async () => null,
+  nodeLease: async () => null,
 };
 
 /** A clock that went backwards must not break the caller. */

@@ -25,6 +25,8 @@ export interface MirrorSources {
   readonly counters: () => Promise<MirroredCounters | null>;
   readonly backlog: () => Promise<MirroredBacklog | null>;
   readonly queueDepth: () => Promise<number | null>;
+  /** Whether the lease of the storage node is held; null: there is none, since no other process can be on the store. */
+  readonly nodeLease: () => Promise<boolean | null>;
 }
 
 const volumeStates = [
@@ -66,8 +68,13 @@ export class StoreMirror {
   }
 
   async #read(): Promise<void> {
-    const { counters, backlog, queueDepth } = this.#sources;
-    const [counted, waiting, depth] = await Promise.all([inTime(counters), inTime(backlog), inTime(queueDepth)]);
+    const { counters, backlog, queueDepth, nodeLease } = this.#sources;
+    const [counted, waiting, depth, isHeld] = await Promise.all([
+      inTime(counters),
+      inTime(backlog),
+      inTime(queueDepth),
+      inTime(nodeLease),
+    ]);
     this.#setPools(counted?.pools ?? []);
     this.#metrics.rowChanges.reset();
     if (counted !== null) this.#metrics.rowChanges.inc(counted.rowChanges);
@@ -79,6 +86,7 @@ export class StoreMirror {
     setOrRemove(this.#metrics.runningBatches, waiting?.runningBatches);
     setOrRemove(this.#metrics.oldestAge, waiting === null ? undefined : this.#ageSeconds(waiting.oldestAcceptedAt));
     setOrRemove(this.#metrics.queueDepth, depth ?? undefined);
+    setOrRemove(this.#metrics.nodeLeaseHeld, isHeld === null ? undefined : Number(isHeld));
     this.#metrics.reachable.set(counted === null || waiting === null ? 0 : 1);
   }
 
@@ -145,6 +153,10 @@ function mirrorMetrics(registry: Registry, collect: () => Promise<void>) {
     runningBatches: gauge('running_batches', 'Batches whose effects are under way.'),
     parkedBatches: gauge('parked_batches', 'Batches that a bug keeps from being carried on, up to 100.'),
     oldestAge: gauge('journal_oldest_age_seconds', 'Age of the oldest batch that is not planned.'),
+    nodeLeaseHeld: gauge(
+      'worker_lease_held',
+      'Whether a worker holds the lease of the storage node; at a worker, whether it does itself.',
+    ),
     queueDepth: gauge('queue_waiting_wakeups', 'Wake-ups that wait in the queue.'),
   };
 }

@@ -2,6 +2,7 @@ import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import { problem } from '../../src/domain/errors.ts';
 import type { Conditions } from '../../src/operations/control-plane.ts';
+import type { Store } from '../../src/store/store.ts';
 import { Api } from '../support/api.ts';
 import { openApi, withFaults } from '../support/control-plane-world.ts';
 import { until } from '../support/daemon.ts';
@@ -291,6 +292,20 @@ test('a pool that is blocked degrades the service, and takes it from nobody', as
   await until(isDegraded, { what: 'the pool is told as blocked' });
   await world.store.poolBlock('fast', 'The disk is full.');
   t.is((await ask()).status, 200);
+});
+
+test('a batch that a bug keeps from being carried on is named in readiness, and degrades the service', async (t) => {
+  const parkedBatches = [
+    { id: 'batch_1', reason: 'assertion planted failed' },
+    { id: 'batch_2', reason: 'another' },
+  ];
+  const store = (real: Store) => ({ backlog: async () => ({ ...(await real.backlog()), parkedBatches }) });
+  const { api } = await openApi(t, () => ({}), {}, { store });
+  const reason = 'A bug keeps 2 of the batches from being carried on; batch_1: assertion planted failed.';
+  t.like(await api.ask({ method: 'GET', url: '/readyz', token: null }), {
+    status: 200,
+    body: { status: 'degraded', unready: [], degraded: [{ part: 'operations', reason }] },
+  });
 });
 
 test('readiness says which parts are not ready, without a token', async (t) => {

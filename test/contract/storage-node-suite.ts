@@ -1,5 +1,6 @@
 /** The contract of every storage node; each adapter runs all of it. */
 import test, { type ExecutionContext } from 'ava';
+import { Failure } from '../../src/domain/errors.ts';
 import { newId } from '../../src/domain/ids.ts';
 import type {
   DestroyRequest,
@@ -15,6 +16,8 @@ export interface NodeUnderTest {
   readonly node: StorageNode;
   /** Closes the node and opens another one on the same data. */
   reopen(): Promise<StorageNode>;
+  /** What the node is told when it asks whether it may act; at first it may. */
+  setMayAct(answer: boolean): void;
 }
 
 export const sizeBytes = 16 * 1024 * 1024;
@@ -96,6 +99,28 @@ export function storageNodeSuite(adapter: string, open: (t: ExecutionContext) =>
     t.deepEqual(await node.provision([volume.provision(1)]), first);
     t.deepEqual(await node.provision([volume.provision(2, { mediaGeneration: 1 })]), first);
     t.deepEqual(await mediaOf(node), [`${volume.volumeId}.1 ${sizeBytes}`]);
+  });
+
+  statement('a node that may not act begins nothing, and says nothing of what it was asked', async (t, under) => {
+    const { node } = under;
+    const [volume, other] = [new VolumeRequests(node), new VolumeRequests(node)];
+    await node.provision([volume.provision(1)]);
+    const before = [await mediaOf(node), await exportsOf(node)];
+    under.setMayAct(false);
+    const calls = [
+      () => node.provision([other.provision(1)]),
+      () => node.export([volume.export(2, 1, [0])]),
+      () => node.unexport([volume.unexport(2, [0])]),
+      () => node.wipe([volume.wipe(2, 1)]),
+      () => node.destroy([volume.destroy(2)]),
+    ];
+    for (const call of calls) {
+      const failure = await t.throwsAsync(call, { instanceOf: Failure });
+      t.is(failure?.code, 'storage-node-unavailable');
+    }
+    t.deepEqual([await mediaOf(node), await exportsOf(node)], before);
+    under.setMayAct(true);
+    t.deepEqual(codes(await node.provision([volume.provision(1)])), ['ok']);
   });
 
   statement('a medium that nobody asked to format is not formatted, nor said to be', async (t, { node }) => {

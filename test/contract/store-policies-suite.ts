@@ -188,6 +188,16 @@ function leaseTests(open: OpenWorld): void {
     t.is(await maintenance.leaseTake('recovery', 'one', 60_000), 3);
   });
 
+  test('everybody can see whether a lease is held', async (t) => {
+    const { maintenance, database } = await open(t);
+    t.false(await maintenance.leaseHeld('recovery'));
+    await maintenance.leaseTake('recovery', 'one', 60_000);
+    t.true(await maintenance.leaseHeld('recovery'));
+    t.false(await maintenance.leaseHeld('other'));
+    await sql`UPDATE leases SET until = until - 60001`.execute(database.kysely);
+    t.false(await maintenance.leaseHeld('recovery'));
+  });
+
   test('HAZARD 7: of many who ask at once one gets the lease', async (t) => {
     const world = await open(t);
     const others = [world, world.another(), world.another()];

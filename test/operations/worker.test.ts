@@ -69,6 +69,7 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
     store,
     nodes: new Map([[world.node.name, world.node]]),
     name: 'worker',
+    mayAct: () => true,
     log,
     onEnded: (batches) => {
       ended.push(...batches);

@@ -46,7 +46,11 @@ class Split {
   readonly #halves: Half[] = [];
   readonly #settings: Readonly<Record<string, string>>;
 
-  private constructor(database: Database, redis: RedisServer) {
+  /** One statement in their database. */
+  readonly sql: (text: string) => Promise<unknown>;
+
+  private constructor(postgres: PostgresServer, database: Database, redis: RedisServer) {
+    this.sql = (text) => postgres.query(text, database.name);
     this.#settings = {
       STORE: 'postgres',
       POSTGRES_URL: database.url,
@@ -59,7 +63,7 @@ class Split {
 
   static async open(t: ExecutionContext): Promise<Split> {
     const [postgres, redis] = await Promise.all([PostgresServer.start(), RedisServer.start()]);
-    const split = new Split(await postgres.createDatabase(), redis);
+    const split = new Split(postgres, await postgres.createDatabase(), redis);
     t.teardown(async () => {
       for (const half of split.#halves) await half.end();
       rmSync(split.#directory, { recursive: true, force: true });
@@ -149,6 +153,44 @@ test('a worker has no API but its status and its own storage node', async (t) =>
   t.is(failure.code, 'route-not-found');
   const [node] = (await worker.client.storageNodeList()).items;
   await worker.client.storageNodeAdopt(node?.name ?? '');
+});
+
+/** What readyz says, with its status. */
+async function readiness(half: Half): Promise<{ readonly status: number; readonly text: string }> {
+  const transport = new ClientTransport({ endpoint: { socketPath: join(half.directory, 'controller.sock') } });
+  const answer = await transport.call({ method: 'GET', path: '/readyz', repeatable: true, alsoAnswer: 503 });
+  transport.close();
+  return { status: answer.status, text: JSON.stringify(answer.body) };
+}
+
+test('replicas without a worker stay in service, and say that nobody carries out what they accept', async (t) => {
+  const split = await Split.open(t);
+  const api = split.half('api', ['--no-worker']);
+  await api.start();
+  const alone = await readiness(api);
+  t.is(alone.status, 200);
+  t.regex(alone.text, /degraded.*No worker holds the storage-node lease/);
+  t.regex(await api.client.metricsText(), /^fcr_worker_lease_held 0$/m);
+  const worker = split.half('worker', ['--worker-only']);
+  await worker.start();
+  t.deepEqual((await readiness(api)).text.match(/lease/g), null);
+  t.regex(await worker.client.metricsText(), /^fcr_worker_lease_held 1$/m);
+});
+
+test('HAZARD 1: a worker whose lease another has stops and says so, and goes on once it has it again', async (t) => {
+  const split = await Split.open(t);
+  const api = split.half('api', ['--no-worker']);
+  const worker = split.half('worker', ['--worker-only']);
+  await Promise.all([api.start(), worker.start()]);
+  await split.sql(`UPDATE leases SET owner = 'another', token = token + 1, until = until + 3600000`);
+  const isStopped = async () => (await readiness(worker)).status === 503;
+  await until(isStopped, { what: 'the worker is not ready' });
+  t.regex((await readiness(worker)).text, /Another storage node works on this store/);
+  t.regex(worker.process.log, /its work stops until it is held again/);
+  const waiting = api.client.volumeCreate({ name: 'data' });
+  await split.sql('UPDATE leases SET until = 0');
+  t.is((await waiting).state, 'allocated');
+  await until(async () => (await readiness(worker)).status === 200, { what: 'it is ready again' });
 });
 
 test('a killed worker is succeeded over the same data; a storage node of another directory is refused', async (t) => {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { type RunningControlPlane, startControlPlane } from '../../src/bin/compose/control-plane.ts';
+import type { WorkerLease } from '../../src/bin/compose/mandate.ts';
 import { registerStorageNode } from '../../src/bin/compose/storage-node.ts';
 import { openStore } from '../../src/bin/compose/store.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -16,7 +17,7 @@ import { InProcessQueue } from '../../src/queue/in-process/in-process-queue.ts';
 import { SimulatedStorageNode } from '../../src/storage-node/simulator/simulated-storage-node.ts';
 import type { Store } from '../../src/store/store.ts';
 import { systemClock } from '../../src/system/clock.ts';
-import { Metrics } from '../../src/telemetry/metrics.ts';
+import { Metrics, noSources } from '../../src/telemetry/metrics.ts';
 import { Api } from './api.ts';
 
 /** A running API over a world of its own, both closed with the test. */
@@ -24,8 +25,9 @@ export async function openApi(
   t: ExecutionContext,
   faults: (world: ControlPlaneWorld) => Faults = () => ({}),
   settings: Settings = {},
+  surroundings: WorldSurroundings = {},
 ): Promise<{ readonly api: Api; readonly world: ControlPlaneWorld }> {
-  const world = await ControlPlaneWorld.open(settings);
+  const world = await ControlPlaneWorld.open(settings, surroundings);
   t.teardown(() => world.close());
   const api = await Api.over(withFaults(world.controlPlane, faults(world)));
   t.teardown(() => api.close());
@@ -42,14 +44,27 @@ export interface Faults {
   readonly conditions?: Conditions;
 }
 
-export function withFaults(controlPlane: ControlPlane, faults: Faults): ControlPlane {
-  const store = new Proxy(controlPlane.store, {
+/** What a control plane finds when it starts. */
+export interface WorldSurroundings {
+  /** Null: it is alone on its store. */
+  readonly lease?: WorkerLease | null;
+  readonly store?: (real: Store) => Partial<Store>;
+  /** What was there before it started. */
+  readonly before?: (store: Store) => Promise<unknown>;
+}
+
+function withFaulty(store: Store, faults: Partial<Store>): Store {
+  return new Proxy(store, {
     get: (target, name) => {
-      const instead: unknown = Reflect.get(faults.store ?? {}, name);
+      const instead: unknown = Reflect.get(faults, name);
       const method: unknown = instead ?? Reflect.get(target, name);
       return typeof method === 'function' && instead === undefined ? method.bind(target) : method;
     },
   });
+}
+
+export function withFaults(controlPlane: ControlPlane, faults: Faults): ControlPlane {
+  const store = withFaulty(controlPlane.store, faults.store ?? {});
   const { intake } = controlPlane;
   return {
     ...controlPlane,
@@ -78,18 +93,21 @@ export class ControlPlaneWorld {
     this.#close = close;
   }
 
-  static async open(settings: Settings = {}): Promise<ControlPlaneWorld> {
+  static async open(settings: Settings = {}, surroundings: WorldSurroundings = {}): Promise<ControlPlaneWorld> {
     const dataDir = mkdtempSync(join(tmpdir(), 'fcr-world-'));
     const config = configOf(dataDir, settings);
-    const store = await openStore(config, (message) => {
+    const opened = await openStore(config, (message) => {
       throw new Error(message);
     });
+    const store = withFaulty(opened, surroundings.store?.(opened) ?? {});
     const node = new SimulatedStorageNode({ name: 'local', backends: ['file'] });
     const queue = new InProcessQueue({ observer: { handoverFailed: () => undefined, errored: () => undefined } });
-    const sources = { counters: () => store.counters(), backlog: () => store.backlog(), queueDepth: async () => null };
+    const sources = { ...noSources, counters: () => store.counters(), backlog: () => store.backlog() };
     const metrics = new Metrics({ clock: systemClock, sources });
     await registerStorageNode(store, node);
-    const parts = { config, store, queue, nodes: [node], metrics, log, owner: 'test', alone: true };
+    await surroundings.before?.(store);
+    const { lease = null } = surroundings;
+    const parts = { config, store, queue, nodes: [node], metrics, log, owner: 'test', lease };
     const controlPlane = await startControlPlane(parts);
     return new ControlPlaneWorld(controlPlane, node, async () => {
       await controlPlane.close();

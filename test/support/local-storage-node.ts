@@ -5,7 +5,7 @@ import type { ExecutionContext } from 'ava';
 import { FileBackend, type FileBackendOptions } from '../../src/backends/file/file-backend.ts';
 import { LocalExporter, type LocalExporterOptions } from '../../src/fabric/local/local-exporter.ts';
 import { InProcessStorageNode } from '../../src/storage-node/in-process/in-process-storage-node.ts';
-import type { StorageNode } from '../../src/storage-node/storage-node.ts';
+import type { MayAct, StorageNode } from '../../src/storage-node/storage-node.ts';
 
 export async function scratchDirectory(t: ExecutionContext): Promise<string> {
   const directory = await mkdtemp('/var/tmp/fc-node-');
@@ -16,6 +16,7 @@ export async function scratchDirectory(t: ExecutionContext): Promise<string> {
 export interface LocalNodeOptions {
   readonly file?: Partial<FileBackendOptions>;
   readonly exporter?: Partial<LocalExporterOptions>;
+  readonly mayAct?: MayAct;
 }
 
 export async function openLocalNode(dataDirectory: string, options: LocalNodeOptions = {}): Promise<StorageNode> {
@@ -24,8 +25,9 @@ export async function openLocalNode(dataDirectory: string, options: LocalNodeOpt
     ...smallReserve,
     ...options.file,
   });
+  const { mayAct = () => true } = options;
   const exporter = await LocalExporter.open({ dataDirectory, seed: 'test', ...options.exporter });
-  return await InProcessStorageNode.open({ name: 'node', dataDirectory, backends: [backend], exporter });
+  return await InProcessStorageNode.open({ name: 'node', dataDirectory, backends: [backend], exporter, mayAct });
 }
 
 const smallReserve = { reserveBytes: 0, reservePercent: 0 };

@@ -11,6 +11,7 @@ class World {
   nowMs = 1_000_000;
   asked = 0;
   failing = false;
+  leaseHeld: boolean | null = null;
   pools: Pool[] = [pool('fast')];
   readonly clock = { now: () => this.nowMs, monotonic: () => this.nowMs };
   readonly sources: MirrorSources = {
@@ -36,6 +37,7 @@ class World {
       };
     },
     queueDepth: async () => 1,
+    nodeLease: async (): Promise<boolean | null> => this.leaseHeld,
   };
 
   open(t: ExecutionContext, sources = this.sources): Metrics {
@@ -205,6 +207,20 @@ test('a store that does not answer is told, and leaves no stale figures', async 
   t.regex(text, /^fcr_store_reachable 0$/m);
   t.notRegex(text, /^fcr_(?:pool_volumes|attachments|journal_backlog_operations|wipe_backlog_volumes)[ {]/m);
   t.regex(text, /^fcr_queue_waiting_wakeups 1$/m);
+});
+
+test('whether the lease of the storage node is held is shown where there is one', async (t) => {
+  const world = new World();
+  const metrics = world.open(t);
+  t.notRegex(await metrics.registry.metrics(), /^fcr_worker_lease_held /m);
+  for (const [held, shown] of [
+    [true, 1],
+    [false, 0],
+  ] as const) {
+    world.leaseHeld = held;
+    world.nowMs += limits.metricsCacheMs;
+    t.regex(await metrics.registry.metrics(), new RegExp(`^fcr_worker_lease_held ${shown}$`, 'm'));
+  }
 });
 
 test('a pool that is gone takes its series with it', async (t) => {

@@ -8,7 +8,7 @@ import type { Pool } from '../../domain/pool.ts';
 import { ExportReconcile } from '../../maintenance/export-reconcile.ts';
 import { hostLiveness, operationRecovery, retention } from '../../maintenance/housekeeping.ts';
 import { Maintenance, type Scheduled } from '../../maintenance/maintenance.ts';
-import { Ownership } from '../../maintenance/ownership.ts';
+import type { Ownership } from '../../maintenance/ownership.ts';
 import { PoolRefill } from '../../maintenance/pool-refill.ts';
 import { SpaceWatch } from '../../maintenance/space-watch.ts';
 import { VolumeDestroy } from '../../maintenance/volume-destroy.ts';
@@ -21,6 +21,8 @@ import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
 import type { Backlog, Store } from '../../store/store.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { Mandate, type WorkerLease } from './mandate.ts';
+import { nodeLeaseName } from './node-lease.ts';
 
 export interface ControlPlaneParts {
   readonly config: Config;
@@ -31,8 +33,8 @@ export interface ControlPlaneParts {
   readonly log: Logger;
   /** Unique over restarts and replicas. */
   readonly owner: string;
-  /** No other process can be on this store. */
-  readonly alone: boolean;
+  /** Null: no other process can be on this store. */
+  readonly lease: WorkerLease | null;
 }
 
 /** A control plane that ends with its process. */
@@ -46,18 +48,17 @@ export interface RunningControlPlane extends OpenControlPlane {
 
 /** Puts intake, worker and reconcilers together over the ports, and starts them. */
 export async function startControlPlane(parts: ControlPlaneParts): Promise<RunningControlPlane> {
-  const { config, store, queue, metrics, log, owner, alone } = parts;
+  const { config, store, queue, metrics, log, owner, lease } = parts;
   const nodes = new Map(parts.nodes.map((node) => [node.name, node]));
-  const ownership = new Ownership(store);
-  const foreign = await foreignNodes(ownership, parts.nodes);
-  for (const name of foreign) log.error({ storageNode: name }, ownership.foreign.get(name) ?? 'foreign data');
-  if (alone && foreign.length === 0) await store.effectsRecover({ all: true });
+  const mandate = new Mandate(parts);
+  const mayAct = () => mandate.mayAct();
 
   const waiters = batchWaiters(store, log);
   const worker = new OperationWorker({
     store,
     nodes,
     name: owner,
+    mayAct,
     log,
     groupBatchesMax: config.groupBatches,
     onEnded: (batches) => ended(batches),
@@ -69,11 +70,8 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     },
   });
   const maintenance = new Maintenance(
-    reconcilers(parts, nodes, ownership, () => void worker.run()),
+    reconcilers(parts, nodes, mandate.ownership, () => void worker.run()),
     {
-      store,
-      owner,
-      alone,
       mayAct,
       log,
       observe: (name, outcome, milliseconds) => metrics.reconcileRan(name, outcomeWord[outcome], milliseconds),
@@ -84,16 +82,13 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     queue,
     waiters,
     groupBatchesMax: config.groupBatches,
-    worker: () => (alone && mayAct() ? worker : null),
+    worker: () => (lease === null && mayAct() ? worker : null),
     onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
   });
 
-  function mayAct(): boolean {
-    return ownership.foreign.size === 0;
-  }
-
-  function work(): Promise<void> {
-    return mayAct() ? worker.run() : Promise.resolve();
+  function resume(): void {
+    maintenance.nudge();
+    void worker.run();
   }
 
   function ended(batches: readonly Batch[]): void {
@@ -104,26 +99,23 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   }
 
   queue.onEnded((ids) => waiters.announced(ids));
-  queue.onWake(work);
-  const timer = setInterval(() => void work(), limits.workerLookMs);
+  await mandate.recover(maintenance);
+  lease?.leads({ recover: () => mandate.recover(maintenance), resume });
+  queue.onWake(() => worker.run());
+  const timer = setInterval(() => void worker.run(), limits.workerLookMs);
   maintenance.start();
-  void work();
+  void worker.run();
 
   return {
     store,
     intake,
     maintenance,
     nudge: (...names) => maintenance.nudge(...names),
-    wake: () => void work(),
-    readiness: () => readiness(parts, ownership.foreign),
+    wake: () => void worker.run(),
+    readiness: () => readiness(parts, mandate.unready),
     adopt: async (name) => {
-      const node = nodes.get(name);
-      if (node === undefined)
-        throw new Failure('storage-node-not-found', `Storage node "${name}" is not connected to this controller.`);
-      await ownership.adopt(node);
-      if (alone && mayAct()) await store.effectsRecover({ all: true });
-      maintenance.nudge();
-      void work();
+      await mandate.adopt(name, maintenance);
+      resume();
     },
     close: async () => {
       clearInterval(timer);
@@ -144,7 +136,7 @@ function batchWaiters(store: Store, log: Logger): BatchWaiters {
  * The half that takes requests in, for replicas whose worker is another process: it has no storage node, and reconciles
  * nothing. What it accepts is durable, and the worker is woken by the queue.
  */
-export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'alone'>): OpenControlPlane {
+export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'lease'>): OpenControlPlane {
   const { config, store, queue, metrics, log } = parts;
   const waiters = batchWaiters(store, log);
   const intake = new JournalIntake({
@@ -161,7 +153,7 @@ export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'alone'>):
     // A nudge saves a reconciler's interval, and is not worth a message of its own.
     nudge: () => undefined,
     wake: () => void queue.wake(newId('wake')),
-    readiness: () => readiness(parts, new Map()),
+    readiness: async () => withWorker(await readiness(parts, []), store),
     adopt: async (name) => {
       throw new Failure(
         'storage-node-not-found',
@@ -174,19 +166,14 @@ export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'alone'>):
 
 const outcomeWord = { changed: 'succeeded', unchanged: 'succeeded', failed: 'failed', elsewhere: 'skipped' } as const;
 
-async function foreignNodes(ownership: Ownership, nodes: readonly StorageNode[]): Promise<string[]> {
-  const ours = await Promise.all(nodes.map((node) => ownership.isOurs(node)));
-  return nodes.flatMap(({ name }, index) => (ours[index] === true ? [] : [name]));
-}
-
 function reconcilers(
-  { config, store, alone, log }: ControlPlaneParts,
+  { config, store, log }: ControlPlaneParts,
   nodes: ReadonlyMap<string, StorageNode>,
   ownership: Ownership,
   wake: () => void,
 ): Scheduled[] {
   const { reconcile } = config;
-  const shared = { store, nodes, alone };
+  const shared = { store, nodes };
   return [
     { reconciler: operationRecovery(store, wake), everyMs: reconcile.recoveryMs },
     {
@@ -216,11 +203,22 @@ function countOutcomes(metrics: Metrics, batches: readonly Batch[]): boolean {
   return returned;
 }
 
+/** Requests are taken in all the same, and replicas stay in a balancer's rotation: their workers may be on their way. */
+async function withWorker({ unready, degraded }: Conditions, store: Store): Promise<Conditions> {
+  const isThere = await store.leaseHeld(nodeLeaseName).catch(() => null);
+  return { unready, degraded: isThere === false ? [...degraded, noWorker] : degraded };
+}
+
+const noWorker: PartCondition = {
+  part: 'worker',
+  reason: 'No worker holds the storage-node lease: what is asked for is accepted, and carried out once one does.',
+};
+
 async function readiness(
   { store, queue }: Pick<ControlPlaneParts, 'store' | 'queue'>,
-  foreign: ReadonlyMap<string, string>,
+  notActing: readonly PartCondition[],
 ): Promise<Conditions> {
-  const unready: PartCondition[] = [...foreign].map(([node, reason]) => ({ part: `storage-node ${node}`, reason }));
+  const unready = [...notActing];
   const trouble = queue.trouble();
   const degraded: PartCondition[] = trouble === null ? [] : [{ part: 'queue', reason: trouble }];
   try {

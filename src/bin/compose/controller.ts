@@ -15,7 +15,7 @@ import { type Listening, listen } from '../../http/listeners.ts';
 import { buildServer } from '../../http/server.ts';
 import type { PartCondition } from '../../operations/control-plane.ts';
 import type { Queue } from '../../queue/queue.ts';
-import type { StorageNode } from '../../storage-node/storage-node.ts';
+import type { MayAct, StorageNode } from '../../storage-node/storage-node.ts';
 import type { Store } from '../../store/store.ts';
 import { systemClock } from '../../system/clock.ts';
 import { lockDirectory } from '../../system/directory-lock.ts';
@@ -25,14 +25,14 @@ import type { Closers } from './closers.ts';
 import { type OpenControlPlane, openApiPlane, type RunningControlPlane, startControlPlane } from './control-plane.ts';
 import { prepareFirstStart } from './first-start.ts';
 import { exposureOf } from './greeting.ts';
-import { takeNodeLease } from './node-lease.ts';
+import { NodeLease, nodeLeaseName } from './node-lease.ts';
 import { openQueue } from './queue.ts';
 import { openStorageNode, registerStorageNode } from './storage-node.ts';
 import { openStore } from './store.ts';
 
 export interface ControllerParts {
   readonly openStore: typeof openStore;
-  readonly openStorageNode: (config: Config) => Promise<StorageNode>;
+  readonly openStorageNode: (config: Config, mayAct: MayAct) => Promise<StorageNode>;
 }
 
 export const controllerParts: ControllerParts = { openStore, openStorageNode };
@@ -72,18 +72,26 @@ export async function openController(
   closers.add(() => lock.release());
   const store = await parts.openStore(config, onFatal);
   closers.add(() => store.close());
-  const alone = config.store.kind === 'sqlite';
-  if (!alone) closers.add(await takeNodeLease({ store, dataDir: config.dataDir, log, onLost: onFatal }));
-  const node = await parts.openStorageNode(config);
+  const lease = await takeLease(config, store, log, closers);
+  const nodeLease = async () => lease?.mayAct() ?? null;
+  const node = await parts.openStorageNode(config, () => lease === null || lease.mayAct());
   closers.add(() => node.close());
-  const { queue, metrics } = await openSurroundings(config, store, log, closers);
+  const { queue, metrics } = await openSurroundings({ config, store, log, nodeLease }, closers);
   await registerStorageNode(store, node);
   await prepareFirstStart({ config, store, node, api });
   const owner = ownerOf(config);
-  const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, alone });
+  const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, lease });
   closers.add(() => controlPlane.close());
   const served = await serve({ ...options, controlPlane, metrics, serveApi: api }, closers);
   return { ...served, metrics, store, node, controlPlane };
+}
+
+/** Null: no other process can be on the store, which is in the data directory. */
+async function takeLease(config: Config, store: Store, log: Logger, closers: Closers): Promise<NodeLease | null> {
+  if (config.store.kind === 'sqlite') return null;
+  const lease = await NodeLease.take({ store, dataDir: config.dataDir, clock: systemClock, log });
+  closers.add(() => lease.close());
+  return lease;
 }
 
 /** Intake and events alone, as one of several. */
@@ -93,7 +101,8 @@ export async function openApiReplica(options: ControllerOptions, closers: Closer
   await makeDirectoryDurably(config.dataDir);
   const store = await parts.openStore(config, onFatal);
   closers.add(() => store.close());
-  const { queue, metrics } = await openSurroundings(config, store, log, closers);
+  const nodeLease = () => store.leaseHeld(nodeLeaseName);
+  const { queue, metrics } = await openSurroundings({ config, store, log, nodeLease }, closers);
   await prepareFirstStart({ config, store, node: null, api: true });
   const controlPlane = openApiPlane({ config, store, queue, metrics, log, owner: ownerOf(config) });
   closers.add(() => controlPlane.close());
@@ -117,13 +126,23 @@ function ownerOf(config: Config): string {
   return `${config.host.name}:${process.pid}:${Date.now()}`;
 }
 
+interface Surroundings {
+  readonly config: Config;
+  readonly store: Store;
+  readonly log: Logger;
+  readonly nodeLease: () => Promise<boolean | null>;
+}
+
 async function openSurroundings(
-  config: Config,
-  store: Store,
-  log: Logger,
+  { config, store, log, nodeLease }: Surroundings,
   closers: Closers,
 ): Promise<{ readonly queue: Queue; readonly metrics: Metrics }> {
-  const sources = { counters: () => store.counters(), backlog: () => store.backlog(), queueDepth: () => queue.depth() };
+  const sources = {
+    counters: () => store.counters(),
+    backlog: () => store.backlog(),
+    queueDepth: () => queue.depth(),
+    nodeLease,
+  };
   const metrics = new Metrics({ clock: systemClock, sources });
   closers.add(() => metrics.close());
   const queue: Queue = await openQueue(config, () => metrics, log);

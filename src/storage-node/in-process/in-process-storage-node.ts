@@ -12,7 +12,7 @@
 import { join } from 'node:path';
 import type { Backend } from '../../backends/backend.ts';
 import { limits } from '../../config/limits.ts';
-import { assert, Failure, problem } from '../../domain/errors.ts';
+import { assert, type ErrorCode, Failure, problem } from '../../domain/errors.ts';
 import type { Exporter } from '../../fabric/exporter.ts';
 import { makeDirectoryDurably } from '../../system/durable-file.ts';
 import { KeyedMutex } from '../../system/keyed-mutex.ts';
@@ -22,6 +22,7 @@ import type {
   DestroyRequest,
   EffectResult,
   ExportRequest,
+  MayAct,
   ProvisionAnswer,
   ProvisionRequest,
   Space,
@@ -43,6 +44,7 @@ export interface InProcessStorageNodeOptions {
   readonly exporter: Exporter;
   /** How many media are made or destroyed at a time. */
   readonly parallelMedia?: number;
+  readonly mayAct?: MayAct;
 }
 
 interface VolumeItem {
@@ -69,6 +71,7 @@ export class InProcessStorageNode implements StorageNode {
   readonly #stampFile: StampFile;
   readonly #locks = new KeyedMutex();
   readonly #parallelMedia: Parallelism;
+  readonly #mayAct: MayAct;
 
   private constructor({ options, fence, stampFile }: Parts) {
     const { name, backends, exporter } = options;
@@ -78,6 +81,7 @@ export class InProcessStorageNode implements StorageNode {
     this.#fence = fence;
     this.#stampFile = stampFile;
     this.#parallelMedia = new Parallelism(options.parallelMedia ?? limits.mediumParallel);
+    this.#mayAct = options.mayAct ?? (() => true);
     const { canFence, targetPorts } = exporter;
     this.capabilities = { backends: backends.map((each) => each.name), exporter: exporter.name, canFence, targetPorts };
   }
@@ -195,19 +199,28 @@ export class InProcessStorageNode implements StorageNode {
     act: (request: R) => Promise<EffectResult<T>>,
   ): Promise<EffectResult<T>> {
     try {
+      this.#checkMayAct();
       const refusal = this.#fence.refusalOf(request.volumeId, request.generation);
       if (refusal !== null) return { ok: false, problem: refusal };
       return await act(request);
     } catch (error) {
-      if (!(error instanceof Failure) || error.code === 'deadline-exceeded') throw error;
+      if (!(error instanceof Failure) || unknownEnds.includes(error.code)) throw error;
       return { ok: false, problem: error.problem };
     }
   }
 
   async #onMedium<T>(item: MediumItem, act: (backend: Backend) => Promise<EffectResult<T>>): Promise<EffectResult<T>> {
     const backend = this.#backends.get(item.backend);
-    if (backend !== undefined) return await this.#parallelMedia.run(() => act(backend));
-    return { ok: false, problem: problem('not-supported', `There is no backend ${item.backend} here.`) };
+    if (backend === undefined)
+      return { ok: false, problem: problem('not-supported', `There is no backend ${item.backend} here.`) };
+    return await this.#parallelMedia.run(() => {
+      this.#checkMayAct();
+      return act(backend);
+    });
+  }
+
+  #checkMayAct(): void {
+    if (!this.#mayAct()) throw new Failure('storage-node-unavailable', `Storage node ${this.name} may not act now.`);
   }
 
   async #locate({ volumeId, mediaGeneration }: ExportRequest): Promise<string | null> {
@@ -238,6 +251,8 @@ async function closeParts({ exporter, backends }: { exporter: Exporter; backends
   await exporter.close();
   for (const backend of backends) await backend.close();
 }
+
+const unknownEnds: readonly ErrorCode[] = ['deadline-exceeded', 'storage-node-unavailable'];
 
 /** No volume's id has a dot. */
 const stampLock = '.stamp';

@@ -15,6 +15,7 @@ import type {
   DestroyRequest,
   EffectResult,
   ExportRequest,
+  MayAct,
   ProvisionAnswer,
   ProvisionRequest,
   Space,
@@ -40,6 +41,7 @@ export interface SimulatedStorageNodeOptions {
   readonly assumeExisting?: boolean;
   /** How many volumes `assumeExisting` keeps in memory. */
   readonly volumesHeld?: number;
+  readonly mayAct?: MayAct;
 }
 
 export interface DurableSimulatorOptions extends SimulatedStorageNodeOptions {
@@ -62,6 +64,7 @@ export class SimulatedStorageNode implements StorageNode {
   readonly capabilities: StorageNodeCapabilities;
   readonly #state: SimulatedState;
   readonly #totalBytes: number;
+  readonly #mayAct: MayAct;
   readonly #faults = new Faults();
   readonly #lateEffects = new Set<Promise<void>>();
   #durable: Durable | null = null;
@@ -70,6 +73,7 @@ export class SimulatedStorageNode implements StorageNode {
   constructor(options: SimulatedStorageNodeOptions = {}) {
     this.name = options.name ?? 'simulated';
     this.#totalBytes = options.totalBytes ?? defaultTotalBytes;
+    this.#mayAct = options.mayAct ?? (() => true);
     this.#state = new SimulatedState({
       assumeExisting: options.assumeExisting ?? false,
       volumesHeld: options.volumesHeld ?? limits.simulatorVolumesHeld,
@@ -158,6 +162,7 @@ export class SimulatedStorageNode implements StorageNode {
     requests: readonly R[],
     act: Act<R, T>,
   ): Promise<readonly EffectResult<T>[]> {
+    if (!this.#mayAct()) throw new Failure('storage-node-unavailable', `Storage node ${this.name} may not act now.`);
     const results = this.#faults.isEmpty ? requests.map(act) : await this.#carryOutFaulty(kind, requests, act);
     await this.#save();
     return results;

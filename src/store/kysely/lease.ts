@@ -29,6 +29,14 @@ export async function leaseDrop(database: Database, name: string, owner: string)
   await database.plain((db) => sql`UPDATE leases SET until = 0 WHERE name = ${name} AND owner = ${owner}`.execute(db));
 }
 
+export async function leaseHeld(database: Database, name: string): Promise<boolean> {
+  const { now } = database.engine;
+  const { rows } = await database.read((db) =>
+    sql`SELECT 1 FROM leases WHERE name = ${name} AND until > ${now}`.execute(db),
+  );
+  return rows.length > 0;
+}
+
 export interface Stamp {
   readonly storeId: string;
   readonly highestGeneration: number;

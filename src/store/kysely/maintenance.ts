@@ -12,7 +12,7 @@ import type { Database } from './database.ts';
 import { destroySettle, destroyTake } from './destroy.ts';
 import { freeVolumesDistrust } from './distrust.ts';
 import { hostsExpire } from './host.ts';
-import { generationRaise, leaseDrop, leaseTake, type Stamp, storeStamp } from './lease.ts';
+import { generationRaise, leaseDrop, leaseHeld, leaseTake, type Stamp, storeStamp } from './lease.ts';
 import { nodeIntent } from './node-intent.ts';
 import { poolBlock } from './pool.ts';
 import { poolTrim } from './pool-trim.ts';
@@ -49,6 +49,10 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
 
   leaseDrop(name: string, owner: string): Promise<void> {
     return leaseDrop(this.#database, name, owner);
+  }
+
+  leaseHeld(name: string): Promise<boolean> {
+    return leaseHeld(this.#database, name);
   }
 
   refillReserve(pool: string, atMost: number): Promise<readonly PoolEffect<ProvisionRequest>[]> {

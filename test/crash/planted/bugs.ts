@@ -44,8 +44,8 @@ function inStore(change: (store: Store) => Partial<Store>) {
 function inNode(change: (node: StorageNode, config: Config) => Partial<StorageNode>) {
   return (real: StandaloneParts): StandaloneParts => ({
     ...real,
-    openStorageNode: async (config) => {
-      const node = await real.openStorageNode(config);
+    openStorageNode: async (config, mayAct) => {
+      const node = await real.openStorageNode(config, mayAct);
       return standingIn(node, change(node, config));
     },
   });
