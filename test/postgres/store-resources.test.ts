@@ -1,4 +1,5 @@
 import test from 'ava';
+import { openPostgresStore } from '../../src/bin/compose/postgres-store.ts';
 import { assertDurable, openPostgres } from '../../src/store/kysely/postgres.ts';
 import { storeEventsSuite } from '../contract/store-events-suite.ts';
 import { storeHistorySuite } from '../contract/store-history-suite.ts';
@@ -19,6 +20,14 @@ storePoliciesSuite(open);
 storeEventsSuite(open);
 storeLoaderSuite(open);
 storeHistorySuite(open, 12);
+
+test.serial('a store that is refused leaves no connection behind', async (t) => {
+  const { name, url } = await server.createDatabase();
+  const options = { backlogOperationsMax: 1, defaultFlowAction: 'permit' } as const;
+  await t.throwsAsync(openPostgresStore(url, options, t.fail), { message: /off; committed work could be lost/ });
+  // PostgreSQL removes no database that somebody is connected to.
+  await t.notThrowsAsync(server.query(`DROP DATABASE ${name}`));
+});
 
 for (const name of ['fsync', 'synchronous_commit', 'full_page_writes']) {
   test.serial(`HAZARD 16: a PostgreSQL with ${name} off is refused`, async (t) => {

@@ -1,6 +1,7 @@
 /** The command line as one function: words in, exit code out. Nothing in it ends the process. */
 import { Command, CommanderError } from 'commander';
 import { Failure, problemOf } from '../../domain/errors.ts';
+import { suppressedOf } from '../../system/suppressed.ts';
 import { addAttachmentCommands } from './attachment.ts';
 import { CliContext } from './context.ts';
 import { addEventCommand } from './event.ts';
@@ -67,5 +68,7 @@ function exitCodeOfError(error: unknown, context: CliContext): number {
   const problem = problemOf(error);
   context.fail(problem);
   if (!(error instanceof Failure) && error instanceof Error) context.warn(error.stack ?? error.message);
+  for (const later of suppressedOf(error))
+    context.warn(`then: ${later instanceof Error ? later.message : String(later)}`);
   return exitCodeOf(problem);
 }
