@@ -96,7 +96,13 @@ function planAll(progress: GroupProgress, batch: PendingBatch, decided: boolean)
   const begun = hasBegun(progress.model, batch);
   for (const { spec, index } of openOperations(batch)) {
     const step = withDefinition(spec, (definition, params): Step => {
-      const operation = { id: operationId(batch.id, index), batch: batch.id, decided, forward: decided };
+      const operation = {
+        id: operationId(batch.id, index),
+        batch: batch.id,
+        decided,
+        forward: decided,
+        committed: false,
+      };
       const keys = definition.keys(params, progress.model);
       const earlier = begun ? null : progress.earlierOnKeys(keys, batch, 0);
       if (earlier !== null) return { kind: 'blocked', on: earlier };
@@ -173,7 +179,13 @@ function endDecided(
 function planDeferred(progress: GroupProgress, batch: PendingBatch, index: number): boolean {
   const spec = batch.operations[index];
   assert(spec !== undefined, 'atomic-deferred-operation');
-  const operation = { id: operationId(batch.id, index), batch: batch.id, decided: true, forward: true };
+  const operation = {
+    id: operationId(batch.id, index),
+    batch: batch.id,
+    decided: true,
+    forward: true,
+    committed: true,
+  };
   const step = withDefinition(spec, (definition, params) => definition.plan(progress.model, operation, params));
   if (step.kind === 'succeeded' || step.kind === 'failed') progress.end(batch, index, step);
   assert(step.kind !== 'blocked', 'atomic-deferred-blocked');

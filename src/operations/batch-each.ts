@@ -7,10 +7,16 @@ import { withDefinition } from './registry.ts';
 
 /** Each operation of the batch succeeds or fails on its own. */
 export function planEach(progress: GroupProgress, batch: PendingBatch): void {
-  const forward = batch.decision === 'commit';
+  const committed = batch.decision === 'commit';
   let leased = false;
   for (const { spec, index } of openOperations(batch)) {
-    const operation = { id: operationId(batch.id, index), batch: batch.id, decided: true, forward };
+    const operation = {
+      id: operationId(batch.id, index),
+      batch: batch.id,
+      decided: true,
+      forward: committed,
+      committed,
+    };
     const keys = withDefinition(spec, (definition, params) => definition.keys(params, progress.model));
     const earlier = progress.model.begun.has(operation.id) ? null : progress.earlierOnKeys(keys, batch, index);
     const step: Step =

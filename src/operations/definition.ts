@@ -28,6 +28,8 @@ export interface OperationContext {
   readonly decided: boolean;
   /** Its all-or-nothing batch is decided `commit`: it may have to wait, and is not refused for that. */
   readonly forward: boolean;
+  /** That was decided by an earlier step: it may not fail any more. (What is planned at once still may.) */
+  readonly committed: boolean;
 }
 
 export interface ReferenceCollector {

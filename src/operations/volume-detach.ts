@@ -6,6 +6,7 @@ import {
   type OperationContext,
   type OperationDefinition,
   running,
+  succeeded,
   waitsForHost,
 } from './definition.ts';
 import type { Model, Step } from './model.ts';
@@ -33,7 +34,8 @@ export const volumeDetach: OperationDefinition<'volume.detach'> = {
 
   plan(model, operation, params) {
     const row = model.attachments.get(params.attachment);
-    if (row === null) return notFound(params);
+    // Another detach, which overtook this one, has done what it was to do.
+    if (row === null) return operation.committed ? succeeded(null) : notFound(params);
     if (row.pendingOperation === operation.id) return goOn(model, operation, row);
     if (params.gone !== undefined) return letGo(model, operation, row, params.gone.epoch);
     const refusal = refuseForce(model, row, params) ?? (isOvertaken(row, params) ? null : blockerOf(row, operation));

@@ -72,6 +72,20 @@ test('HAZARD 10: force overtakes a detach that waits for the host, which ends on
   t.is(await world.leftovers(), '');
 });
 
+test('HAZARD 6: a detach of a decided batch that force has overtaken has reached its goal, and the deletion behind it too', async (t) => {
+  const { world, attachment } = await attached(t);
+  const decided = await world.run([detach(attachment.id), remove('data')], 'all-or-nothing');
+  t.deepEqual(words(decided), ['running', 'running']);
+  const forced = await world.accept([detach(attachment.id, true)]);
+  const { effects } = await world.advance();
+  await world.hostSays(attachment, 'gone');
+  await world.settle(await world.carryOut(effects));
+  await world.settleDown();
+  t.deepEqual(words(await world.batch(forced)), ['done']);
+  t.deepEqual(words(await world.batch(decided.id)), ['done', 'done']);
+  t.is(await world.leftovers(), '');
+});
+
 test('HAZARD 10: a force that overtakes survives the end of the process at every step', async (t) => {
   for (let step = 1, crashed = true; crashed && step < 20; step += 1) {
     const { world, attachment } = await attached(t);
