@@ -1,28 +1,28 @@
 import { limits } from '../config/limits.ts';
 import type { StorageNode } from '../storage-node/storage-node.ts';
-import type { MaintenanceStore } from '../store/store.ts';
+import type { MaintenanceStore, StoreCounters } from '../store/store.ts';
 import type { Reconciler } from './reconciler.ts';
 
 const prefix = 'out of space';
 
+type WatchedStore = Pick<MaintenanceStore, 'poolBlock'> & { counters(): Promise<Pick<StoreCounters, 'pools'>> };
+
 /**
- * Sparse volumes can promise more than there is. Under the watermark no volume is made or handed out, so that owners'
- * writes and the journal keep what is left; above it (with some slack) pools open again by themselves.
+ * Sparse volumes can promise more than there is. Once nothing is left beyond the reserve, no volume of a pool is made or
+ * handed out, so that owners' writes and the journal keep what is left; with some slack above it pools open again by
+ * themselves. What a node says to be available is beyond its reserve already.
  */
 export class SpaceWatch implements Reconciler {
   readonly name = 'space-watch';
-  readonly #store: MaintenanceStore;
-  readonly #nodes: ReadonlyMap<string, StorageNode>;
-  readonly #reservePercent: number;
+  readonly #store: WatchedStore;
+  readonly #nodes: ReadonlyMap<string, Pick<StorageNode, 'name' | 'space'>>;
 
   constructor(options: {
-    readonly store: MaintenanceStore;
-    readonly nodes: ReadonlyMap<string, StorageNode>;
-    readonly reservePercent: number;
+    readonly store: WatchedStore;
+    readonly nodes: ReadonlyMap<string, Pick<StorageNode, 'name' | 'space'>>;
   }) {
     this.#store = options.store;
     this.#nodes = options.nodes;
-    this.#reservePercent = options.reservePercent;
   }
 
   async run(): Promise<number> {
@@ -39,12 +39,12 @@ export class SpaceWatch implements Reconciler {
   }
 
   async #judge(pool: string, blocked: string | null, percent: number, node: string): Promise<number> {
-    if (blocked === null && percent < this.#reservePercent) {
-      const reason = `${prefix}: storage node "${node}" has ${percent.toFixed(1)} % left, the reserve is ${this.#reservePercent} %`;
+    if (blocked === null && percent === 0) {
+      const reason = `${prefix}: storage node "${node}" has nothing left beyond its reserve (storageNode.reservePercent)`;
       await this.#store.poolBlock(pool, reason);
       return 1;
     }
-    if (blocked?.startsWith(prefix) !== true || percent < this.#reservePercent + limits.spaceSlackPercent) return 0;
+    if (blocked?.startsWith(prefix) !== true || percent < limits.spaceSlackPercent) return 0;
     await this.#store.poolBlock(pool, null);
     return 1;
   }

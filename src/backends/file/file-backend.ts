@@ -11,7 +11,7 @@
 import { realpath, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '../../config/limits.ts';
-import { Failure, type Problem } from '../../domain/errors.ts';
+import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import type {
   DestroyRequest,
@@ -28,7 +28,6 @@ import { type RunCommand, runCommand } from '../../system/command.ts';
 import { fsyncDirectory, makeDirectoryDurably } from '../../system/durable-file.ts';
 import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { GroupCommit } from '../../system/group-commit.ts';
-import { systemCodeOf } from '../../system/system-call-error.ts';
 import type { Backend } from '../backend.ts';
 import { formatFile } from './format.ts';
 import { LoopScan } from './loop-scan.ts';
@@ -42,6 +41,7 @@ import {
   parseMediumFileName,
   temporaryFileName,
 } from './medium-name.ts';
+import { problemOfMedium } from './medium-problem.ts';
 import { MediumThreads } from './medium-threads.ts';
 import { SpaceReserve } from './space-reserve.ts';
 import { VolumeLock } from './volume-lock.ts';
@@ -365,14 +365,3 @@ const defaults: Omit<Required<FileBackendOptions>, 'directory' | 'canPunchHole' 
   lockDeadlineMs: limits.mediumLockMs,
   onStep: () => {},
 };
-
-const spaceCodes: readonly (string | null)[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
-
-/** What a disk can do to an action is an answer; a bug is thrown on. */
-function problemOfMedium(error: unknown, volumeId: string): Problem {
-  if (error instanceof Failure) return error.problem;
-  const code = systemCodeOf(error);
-  if (code === null) throw error;
-  const detail = `volume ${volumeId}: ${error instanceof Error ? error.message : code}`;
-  return new Failure(spaceCodes.includes(code) ? 'out-of-space' : 'device-error', detail).problem;
-}

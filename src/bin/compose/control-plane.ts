@@ -176,10 +176,7 @@ function reconcilers(
   const shared = { store, nodes };
   return [
     { reconciler: operationRecovery(store, wake), everyMs: reconcile.recoveryMs },
-    {
-      reconciler: new SpaceWatch({ store, nodes, reservePercent: config.storageNode.reservePercent }),
-      everyMs: reconcile.poolsMs,
-    },
+    { reconciler: new SpaceWatch({ store, nodes }), everyMs: reconcile.poolsMs },
     { reconciler: new PoolRefill(shared), everyMs: reconcile.poolsMs },
     { reconciler: new VolumeWipe(shared), everyMs: reconcile.wipeMs },
     { reconciler: new VolumeDestroy(shared), everyMs: reconcile.wipeMs },

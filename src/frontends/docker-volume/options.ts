@@ -6,7 +6,7 @@
  */
 import { limits } from '../../config/limits.ts';
 import { nearest } from '../../config/nearest.ts';
-import { parseByteCount } from '../../domain/byte-count.ts';
+import { formatByteCount, parseByteCount } from '../../domain/byte-count.ts';
 import { Failure } from '../../domain/errors.ts';
 import { parseLabels, parseName } from '../../domain/names.ts';
 import { type FilesystemType, filesystemTypes, type Labels } from '../../domain/volume.ts';
@@ -38,7 +38,10 @@ interface Option {
 }
 
 const options: Readonly<Record<string, Option>> = {
-  size: { accepted: 'a size such as 10GiB, 1GB or 512m', read: (value) => ({ sizeBytes: sizeOf(value) }) },
+  size: {
+    accepted: `a size such as 10GiB, 1GB or 512m, at most ${formatByteCount(limits.volumeBytesMax)}`,
+    read: (value) => ({ sizeBytes: sizeOf(value) }),
+  },
   pool: { accepted: 'the name of a pool', read: (value) => ({ pool: parseName(value) }) },
   qos: { accepted: 'the name of a QoS policy', read: (value) => ({ qosPolicy: parseName(value) }) },
   fs: { accepted: filesystemTypes.join(', '), read: filesystemOf },

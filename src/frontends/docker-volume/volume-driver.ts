@@ -7,6 +7,7 @@
 import type { Agent } from '../../agent/agent.ts';
 import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
 import { limits } from '../../config/limits.ts';
+import { formatByteCount } from '../../domain/byte-count.ts';
 import { errorCatalogue, Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
 import type { Pool } from '../../domain/pool.ts';
@@ -125,12 +126,7 @@ export class VolumeDriver {
     const fitting = having.filter((each) => (pool ?? each.name) === each.name && each.volumeSizeBytes >= sizeBytes);
     const [chosen] = fitting.sort((a, b) => rank(a, sizeBytes) - rank(b, sizeBytes));
     if (chosen !== undefined) return chosen.name;
-    const names = having.map((each) => each.name).join(', ');
-    throw refused(
-      'fs',
-      filesystem,
-      names === '' ? 'what some pool is formatted with' : `with one of the pools ${names}`,
-    );
+    throw refused('fs', filesystem, offered(items));
   }
 
   async #existing(name: string): Promise<Volume> {
@@ -190,6 +186,17 @@ function isAway(error: unknown): boolean {
 /** As the controller itself ranks them: without a size the pool `default` first, else the smallest. */
 function rank(pool: Pool, sizeBytes: number): number {
   return sizeBytes === 0 && pool.name === 'default' ? -1 : pool.volumeSizeBytes;
+}
+
+const shownPools = 10;
+
+/** Where a volume's filesystem comes from, for people. */
+function offered(pools: readonly Pool[]): string {
+  const active = pools.filter(({ state }) => state === 'active').slice(0, shownPools);
+  const each = active.map(
+    ({ name, filesystem, volumeSizeBytes: bytes }) => `${filesystem} (pool ${name}, up to ${formatByteCount(bytes)})`,
+  );
+  return each.length === 0 ? 'none: there is no pool' : `what a pool has: ${each.join(', ')}`;
 }
 
 function mannerOfRecord({ readOnly, uid, gid, mode }: MountRecord): MountManner {

@@ -51,7 +51,8 @@ function translated(error: unknown): unknown {
   if (!(error instanceof CommandError)) return error;
   const { reason, argv } = error.end;
   const detail = error.message;
+  const missing = `${argv[0]} is not installed on this machine, which has to format the volume: install it (Debian: e2fsprogs for ext4, xfsprogs for xfs), or take a volume of a pool with another filesystem.`;
   if (reason === 'overran') return new Failure('deadline-exceeded', `${argv[0]} was ended.`, { cause: error });
-  if (reason === 'absent') return new Failure('not-supported', detail, { cause: error });
+  if (reason === 'absent') return new Failure('not-supported', missing, { cause: error });
   return new Failure('device-error', detail, { cause: error });
 }

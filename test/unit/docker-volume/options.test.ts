@@ -90,7 +90,10 @@ test('a filesystem is had from the smallest pool that has it and is large enough
   );
   t.deepEqual(await create('a', { fs: 'xfs' }), { Err: '' });
   t.regex(String((await create('a', { fs: 'ext4' })).Err), /exists already, with xfs/);
-  t.regex(String((await create('d', { fs: 'xfs', pool: 'default' })).Err), /"fs": "xfs" is refused; .*large-xfs, xfs/);
+  t.regex(
+    String((await create('d', { fs: 'xfs', pool: 'default' })).Err),
+    /"fs": "xfs" is refused; accepted: what a pool has: ext4 \(pool default, up to 64MiB\), .*xfs \(pool xfs, up to 320MiB\)/,
+  );
 });
 
 test('creating again with equal or no options answers the volume that is there, with others it does not', async (t) => {
@@ -101,4 +104,8 @@ test('creating again with equal or no options answers the volume that is there, 
   t.deepEqual(await create(null), { Err: '' });
   t.regex(String((await create({ uid: '8' })).Err), /exists already/);
   t.is(world.volumes.created.length, 1);
+});
+
+test('a size above the largest is refused with the largest', async (t) => {
+  t.throws(() => parseOptions({ size: '9PB' }), { message: /"size": "9PB" is refused; accepted: .*at most 64TiB/ });
 });
