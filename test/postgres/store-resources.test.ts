@@ -1,5 +1,6 @@
 import test from 'ava';
 import { openPostgresStore } from '../../src/bin/compose/postgres-store.ts';
+import { Failure } from '../../src/domain/errors.ts';
 import { assertDurable, openPostgres } from '../../src/store/kysely/postgres.ts';
 import { storeEventsSuite } from '../contract/store-events-suite.ts';
 import { storeHistorySuite } from '../contract/store-history-suite.ts';
@@ -37,5 +38,16 @@ for (const name of ['fsync', 'synchronous_commit', 'full_page_writes']) {
     const database = openPostgres(url, { connectionsMax: 1, fatal: (error) => t.fail(String(error)) });
     t.teardown(() => database.kysely.destroy());
     await t.throwsAsync(assertDurable(database), { message: new RegExp(`${name} = off`) });
+  });
+}
+
+for (const [what, urlOf, words] of [
+  ['without the database', () => server.url('nobodys'), /database "nobodys" does not exist/],
+  ['that is not there', () => 'postgresql://postgres@localhost/fcr?host=/nonexistent', /connect ENOENT \/nonexistent/],
+] as const) {
+  test.serial(`a PostgreSQL ${what} is told in its own words`, async (t) => {
+    const database = openPostgres(urlOf(), { connectionsMax: 1, fatal: (error) => t.fail(String(error)) });
+    t.teardown(() => database.kysely.destroy());
+    await t.throwsAsync(assertDurable(database), { instanceOf: Failure, message: words });
   });
 }

@@ -38,9 +38,11 @@ export function openPostgres(
 /** With `fsync` or `synchronous_commit` off an answer would not mean "durable": such a server is refused. */
 export async function assertDurable(database: Database): Promise<void> {
   const { rows } = await sql<{ name: string; setting: string }>`
-    SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`.execute(
-    database.session,
-  );
+    SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`
+    .execute(database.session)
+    .catch((error: unknown) => {
+      throw new Failure('store-unavailable', `PostgreSQL cannot be used: ${wordsOf(error)}`, { cause: error });
+    });
   for (const { name, setting } of rows) {
     if (setting !== 'off') continue;
     throw new Failure(
@@ -48,4 +50,10 @@ export async function assertDurable(database: Database): Promise<void> {
       `PostgreSQL runs with ${name} = off; committed work could be lost. Turn it on.`,
     );
   }
+}
+
+/** As the server or the network put it: a wrong password, name or address is for a person to mend. */
+function wordsOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(wordsOf).join('; ');
+  return error instanceof Error ? error.message : String(error);
 }
