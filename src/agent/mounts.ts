@@ -22,6 +22,8 @@ import type { VolumeGate } from './volume-gate.ts';
 export interface MountRequest {
   /** Name or id. */
   readonly volume: string;
+  /** The name by which the caller has just looked `volume`, an id, up: it is not asked for once more. */
+  readonly knownAs?: string | undefined;
   /** Absolute and normal; absent: below the agent's own directory, by the volume's name. */
   readonly path?: string | undefined;
   readonly readOnly?: boolean | undefined;
@@ -59,7 +61,7 @@ export class Mounts {
   constructor(options: MountsOptions) {
     this.#context = options.context;
     this.#options = options;
-    this.#shared = new SharedMounts({ ...options, unmountAlone: (id) => this.#unmountAlone(id) });
+    this.#shared = new SharedMounts({ ...options, unmountAlone: (record) => this.#unmountAlone(record) });
   }
 
   list(): readonly MountRecord[] {
@@ -70,7 +72,7 @@ export class Mounts {
   async mount(request: MountRequest): Promise<MountAnswer> {
     if (!isId(request.volume)) parseName(request.volume, 'volume');
     const [{ volume, volumeId }, stated] = await Promise.all([
-      this.#identify(request.volume),
+      this.#identify(request),
       request.path === undefined ? null : this.#place(request.path),
     ]);
     // No name has the form of an id: where an engine finds it is never where a person has it.
@@ -114,7 +116,9 @@ export class Mounts {
   }
 
   /** Names are bound to ids once. A volume that is mounted here keeps its name, so it need not be asked for. */
-  async #identify(nameOrId: string): Promise<{ readonly volume: string; readonly volumeId: string }> {
+  async #identify(request: MountRequest): Promise<{ readonly volume: string; readonly volumeId: string }> {
+    const { volume: nameOrId, knownAs } = request;
+    if (knownAs !== undefined) return { volume: knownAs, volumeId: nameOrId };
     const { journal, link } = this.#context;
     const known = journal.list().find((each) => each.volume === nameOrId || each.volumeId === nameOrId);
     if (known?.state === 'mounted') return known;
@@ -189,7 +193,7 @@ export class Mounts {
     for (const record of this.#context.journal.ofVolume(volumeId)) {
       if (record.state === 'mounted') continue;
       if (record.held === null) await this.#forgetUnanswered(record);
-      else await this.#unmountAlone(record.id);
+      else await this.#unmountAlone(record);
     }
   }
 
@@ -300,12 +304,10 @@ export class Mounts {
     if (record === undefined) return;
     if (force && record.references !== undefined) return await this.#shared.endForgotten(record);
     await this.#shared.refuseWhileNeeded(record);
-    await this.#unmountAlone(id);
+    await this.#unmountAlone(record);
   }
 
-  async #unmountAlone(id: string): Promise<void> {
-    const record = this.#context.journal.get(id);
-    if (record === undefined) return;
+  async #unmountAlone(record: MountRecord): Promise<void> {
     const { held } = record;
     if (held === null) {
       await this.#forgetUnanswered(record);

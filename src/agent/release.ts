@@ -57,9 +57,10 @@ async function beginDetach(
       );
     throw error;
   }
+  const waitMs = areEngines(records) ? 0 : limits.releaseWaitMs;
   const gone = proof === null ? {} : { gone: { epoch, proof: `${proof.method} ${proof.device ?? ''}`.trim() } };
   await link
-    .call((controller) => controller.attachmentDelete(attachmentId, { waitMs: limits.releaseWaitMs, ...gone }))
+    .call((controller) => controller.attachmentDelete(attachmentId, { waitMs, ...gone }))
     .catch((error: unknown) => {
       if (!hasMovedOn(error)) throw error;
     });
@@ -73,6 +74,14 @@ async function finishDetach(
   const proof = await removeDevice(context, target, records);
   if (proof !== null) await reportGone(context, target, proof);
   await waitReleased(context, target.attachmentId);
+}
+
+/**
+ * To an engine the volume is unmounted once wish and proof are durable: whatever asks for it next, this host, another one
+ * or a deletion, waits for the rest in the order of the controller's journal. People are shown the end.
+ */
+function areEngines(records: readonly MountRecord[]): boolean {
+  return records.some(({ references }) => references !== undefined);
 }
 
 /** Resolves once the mounts are forgotten for good; they must be gone. */

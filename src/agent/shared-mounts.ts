@@ -19,8 +19,8 @@ export interface SharedMountsOptions {
   readonly gate: VolumeGate;
   /** Something was left for the reconciler. */
   readonly nudge: () => void;
-  /** Ends one mount; the caller holds the volume. */
-  readonly unmountAlone: (id: string) => Promise<void>;
+  /** Ends one mount, and keeps the record as it is given; the caller holds the volume. */
+  readonly unmountAlone: (record: MountRecord) => Promise<void>;
 }
 
 const shownUsers = 5;
@@ -65,7 +65,7 @@ export class SharedMounts {
   /** Ends a mount whose engines have forgotten it; `volume-in-use` where a process has it. The caller holds the volume. */
   async endForgotten(record: MountRecord): Promise<void> {
     await this.#refuseWhileUsed(record);
-    await this.#options.unmountAlone(record.id);
+    await this.#options.unmountAlone(record);
   }
 
   #of(volume: string): readonly MountRecord[] {
@@ -77,9 +77,11 @@ export class SharedMounts {
     const record = this.#options.context.journal.get(id);
     const rest = record?.references?.filter((each) => each !== reference);
     if (record === undefined || rest === undefined) return;
-    if (rest.length !== record.references?.length) await this.#keep(record, rest);
-    if (rest.length > 0) return;
-    await this.#end(id).catch((error: unknown) => {
+    if (rest.length > 0) {
+      if (rest.length !== record.references?.length) await this.#keep(record, rest);
+      return;
+    }
+    await this.#endUnneeded(record).catch((error: unknown) => {
       if (!isAway(error)) throw error;
     });
   }
@@ -88,8 +90,7 @@ export class SharedMounts {
     const record = this.#options.context.journal.get(id);
     if (record === undefined) return;
     await this.#refuseWhileUsed(record);
-    await this.#keep(record, []);
-    await this.#end(id);
+    await this.#endUnneeded(record);
   }
 
   async #refuseWhileUsed(record: MountRecord): Promise<void> {
@@ -107,9 +108,10 @@ export class SharedMounts {
     await this.#options.context.journal.put({ ...record, references });
   }
 
-  async #end(id: string): Promise<void> {
+  /** That nobody needs it, and that it goes, is one durable step; where it cannot go now, the first is kept. */
+  async #endUnneeded(record: MountRecord): Promise<void> {
     try {
-      await this.#options.unmountAlone(id);
+      await this.#options.unmountAlone({ ...record, references: [] });
     } catch (error) {
       this.#options.nudge();
       throw error;

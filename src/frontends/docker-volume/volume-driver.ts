@@ -6,6 +6,7 @@
  */
 import type { Agent } from '../../agent/agent.ts';
 import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
+import type { MountRequest } from '../../agent/mounts.ts';
 import { limits } from '../../config/limits.ts';
 import { formatByteCount } from '../../domain/byte-count.ts';
 import { errorCatalogue, Failure } from '../../domain/errors.ts';
@@ -71,8 +72,8 @@ export class VolumeDriver {
   /** Answers the mount point: an empty directory of the volume's filesystem at its first mount. */
   async mount(name: string, reference: string): Promise<string> {
     const here = this.#here(name);
-    const manner = here === undefined ? mannerOf((await this.#existing(name)).labels) : mannerOfRecord(here);
-    return (await this.#agent.mount({ volume: here?.volumeId ?? name, ...manner, reference })).path;
+    const wish = here === undefined ? await this.#wishOf(name) : { volume: here.volumeId, ...mannerOfRecord(here) };
+    return (await this.#agent.mount({ ...wish, reference })).path;
   }
 
   async unmount(name: string, reference: string): Promise<void> {
@@ -127,6 +128,11 @@ export class VolumeDriver {
     const [chosen] = fitting.sort((a, b) => rank(a, sizeBytes) - rank(b, sizeBytes));
     if (chosen !== undefined) return chosen.name;
     throw refused('fs', filesystem, offered(items));
+  }
+
+  async #wishOf(name: string): Promise<MountRequest> {
+    const { id, labels } = await this.#existing(name);
+    return { volume: id, knownAs: name, ...mannerOf(labels) };
   }
 
   async #existing(name: string): Promise<Volume> {
