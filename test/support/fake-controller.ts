@@ -27,6 +27,8 @@ export class FakeController implements ControllerPort {
   readonly announcements: HostAnnouncement[] = [];
   readonly reports: HostSideReport[] = [];
   readonly presence: PresenceReport[] = [];
+  /** How long each detach was to be waited for. */
+  readonly detachWaitsMs: (number | undefined)[] = [];
   readonly lost = new Set<ControllerCall>();
   readonly silent = new Set<ControllerCall>();
   away = false;
@@ -105,9 +107,10 @@ export class FakeController implements ControllerPort {
 
   attachmentDelete(
     id: string,
-    options: { readonly gone?: { readonly epoch: number; readonly proof: string } } = {},
+    options: { readonly waitMs?: number; readonly gone?: { readonly epoch: number; readonly proof: string } } = {},
   ): Promise<void> {
     return this.#answer('attachmentDelete', () => {
+      this.detachWaitsMs.push(options.waitMs);
       const attachment = this.attachments.get(id);
       if (attachment === undefined) return;
       const { gone } = options;

@@ -55,6 +55,18 @@ const sweeps: readonly Swept[] = [
     answered: [],
   },
   {
+    name: 'the unmount of an engine, the last one that needs the volume',
+    prepare: async (world) => {
+      world.addVolume('data');
+      const agent = await world.start();
+      await agent.mount({ volume: 'data', path: world.path('data'), reference: 'engine' });
+      await agent.close();
+    },
+    act: (agent) => agent.unmountReference('data', 'engine'),
+    unanswered: [[], ['data']],
+    answered: [],
+  },
+  {
     name: 'a reconcile after a reboot (HAZARDS 19)',
     prepare: async (world) => {
       for (const name of ['a', 'b']) world.addVolume(name);

@@ -3,6 +3,8 @@ import test from 'ava';
 import { withReferencesOf } from '../../../src/agent/shared-mounts.ts';
 import { limits } from '../../../src/config/limits.ts';
 import { Failure } from '../../../src/domain/errors.ts';
+import { VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
+import { CrashGate } from '../../support/crash-gate.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
 async function created(world: PluginWorld, Name: string, Opts: object | null = null): Promise<void> {
@@ -25,6 +27,34 @@ test('two containers share one mount, and the last one ends it', async (t) => {
   t.is((await unmountOf(world, 'data', 'two')).status, 200);
   t.deepEqual([world.agents.host.mounts, world.agents.host.devices], [[], []]);
   t.is(world.agents.controller.attachments.size, 0);
+});
+
+test('the last unmount is one record before the volume is touched, and waits for no more than a durable detach', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const gate = new CrashGate();
+  const agent = await world.agents.start({ gate });
+  await agent.mount({ volume: 'data', reference: 'one' });
+  const before = gate.steps.length;
+  await agent.unmountReference('data', 'one');
+  const steps = gate.steps.slice(before);
+  t.is(steps.filter((step) => step === 'before put').length, 1);
+  t.true(steps.indexOf('after put') < steps.indexOf('before unmount'));
+  t.deepEqual(world.agents.controller.detachWaitsMs, [0]);
+});
+
+test('a mount by an engine looks its volume up once', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const gate = new CrashGate();
+  const agent = await world.agents.start({ gate });
+  const driver = new VolumeDriver({ agent, controller: world.volumes, scope: 'local' });
+  await driver.mount('data', 'one');
+  t.deepEqual(
+    agent.mounts().map(({ volume, references }) => ({ volume, references })),
+    [{ volume: 'data', references: ['one'] }],
+  );
+  t.false(gate.steps.includes('before volumeGet'));
 });
 
 test('the same ID counts once, and an unknown one changes nothing', async (t) => {
