@@ -91,7 +91,9 @@ function acceptTests(open: OpenWorld): void {
     );
     const commits = (await world.store.resources.eventsAfter(before, 100)).map(({ cursor }) => cursor.split('.')[0]);
     t.is(new Set(commits).size, 1);
-    t.like(await world.journal.batchGet(batch.id), { state: 'ended' });
+    const ended = await world.journal.batchGet(batch.id);
+    t.like(ended, { state: 'ended' });
+    t.is(ended?.endedAt, ended?.acceptedAt);
   });
 
   test('HAZARD 16: what cannot be planned is accepted all the same', async (t) => {

@@ -3,7 +3,7 @@ import type { AcceptAnswer, NewBatch } from '../store.ts';
 import { type Session, together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
-import { sql } from './sql.ts';
+import { type Sql, sql } from './sql.ts';
 
 /** Appends batches to the journal, within a transaction of its caller's. */
 export class JournalAppender {
@@ -15,7 +15,12 @@ export class JournalAppender {
     this.#backlogOperationsMax = backlogOperationsMax;
   }
 
-  async accept(db: Session, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
+  /** `at`: when the batches are said to be accepted; the time of the change that carries them on, if there is one. */
+  async accept(
+    db: Session,
+    batches: readonly NewBatch[],
+    at: number | Sql = this.#engine.now,
+  ): Promise<readonly AcceptAnswer[]> {
     // The first one takes the lock, so the others see what earlier holders of it have written.
     const [seq, backlog, known] = await together(
       this.#nextSequence(db, batches.length),
@@ -23,7 +28,7 @@ export class JournalAppender {
       this.#knownKeys(db, batches),
     );
     const decided = decideAcceptance(batches, known, this.#backlogOperationsMax - backlog);
-    await this.#append(db, decided.accepted, seq);
+    await this.#append(db, decided.accepted, { firstSeq: seq, at });
     return decided.answers;
   }
 
@@ -53,13 +58,12 @@ export class JournalAppender {
     );
   }
 
-  async #append(db: Session, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
+  async #append(db: Session, batches: readonly NewBatch[], where: Appended): Promise<void> {
     if (batches.length === 0) return;
-    await together(this.#insertBatches(db, batches, firstSeq), this.#insertKeys(db, batches));
+    await together(this.#insertBatches(db, batches, where), this.#insertKeys(db, batches, where));
   }
 
-  async #insertBatches(db: Session, batches: readonly NewBatch[], firstSeq: number): Promise<void> {
-    const { rows, now } = this.#engine;
+  async #insertBatches(db: Session, batches: readonly NewBatch[], { firstSeq, at }: Appended): Promise<void> {
     const records = batches.map((batch, index) => ({
       seq: firstSeq + index,
       id: batch.id,
@@ -68,7 +72,7 @@ export class JournalAppender {
       operation_count: batch.operations.length,
       principal: batch.principal.id,
     }));
-    const list = rows(records, {
+    const list = this.#engine.rows(records, {
       seq: 'bigint',
       id: 'text',
       atomicity: 'text',
@@ -78,24 +82,34 @@ export class JournalAppender {
     });
     await sql`
       INSERT INTO batches (seq, id, state, atomicity, operations, operation_count, principal, ready, lease_until, accepted_at)
-      SELECT seq, id, 'accepted', atomicity, operations, operation_count, principal, 1, 0, ${now} FROM ${list} c`.execute(
+      SELECT seq, id, 'accepted', atomicity, operations, operation_count, principal, 1, 0, ${at} FROM ${list} c`.execute(
       db,
     );
   }
 
-  async #insertKeys(db: Session, batches: readonly NewBatch[]): Promise<void> {
+  async #insertKeys(db: Session, batches: readonly NewBatch[], { at }: Appended): Promise<void> {
     const keys = batches.flatMap(({ id, principal, idempotency }) => {
       if (idempotency === null) return [];
       const { route, key, bodyHash } = idempotency;
       return [{ principal: principal.id, route, key, body_hash: bodyHash, batch: id }];
     });
     if (keys.length === 0) return;
-    const { rows, now } = this.#engine;
-    const list = rows(keys, { principal: 'text', route: 'text', key: 'text', body_hash: 'text', batch: 'text' });
+    const list = this.#engine.rows(keys, {
+      principal: 'text',
+      route: 'text',
+      key: 'text',
+      body_hash: 'text',
+      batch: 'text',
+    });
     await sql`
       INSERT INTO idempotency (principal, route, key, body_hash, batch, created_at)
-      SELECT principal, route, key, body_hash, batch, ${now} FROM ${list} c`.execute(db);
+      SELECT principal, route, key, body_hash, batch, ${at} FROM ${list} c`.execute(db);
   }
+}
+
+interface Appended {
+  readonly firstSeq: number;
+  readonly at: number | Sql;
 }
 
 interface KnownKey {

@@ -55,7 +55,7 @@ export class KyselyJournalStore implements JournalStore {
     try {
       return await this.#accepting(batches, (done) =>
         this.#database.change(async (tx) => {
-          const answers = await this.#intake.accept(tx.db, batches);
+          const answers = await this.#intake.accept(tx.db, batches, tx.now);
           return done({ answers, group: await this.#advance(tx, options) });
         }),
       );
