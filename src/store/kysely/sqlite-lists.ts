@@ -52,7 +52,11 @@ export class SqliteLists {
       reader: statement.reader,
       all: using((parameters) => statement.all(parameters)),
       run: using((parameters) => statement.run(parameters)),
-      iterate: (parameters) => statement.iterate(parameters),
+      iterate: (parameters) => {
+        // Its rows are read later, when other statements' lists are the current ones.
+        assert(!parameters.some((each) => each instanceof SqliteList), 'sqlite-list-iterated');
+        return statement.iterate(parameters);
+      },
     };
   }
 
