@@ -359,6 +359,11 @@ export interface HostInventoryReport {
 
 export interface ResourceStore {
   poolCreate(pool: NewPool): Promise<Created<Pool>>;
+  /**
+   * The pool that a new store begins with: once in the life of a store, whoever asks and whatever becomes of the pool.
+   * Answers whether it was made now.
+   */
+  poolCreateFirst(pool: NewPool): Promise<boolean>;
   poolGet(name: string): Promise<Pool | null>;
   poolList(page: PageRequest): Promise<Page<Pool>>;
   /** `ifVersion` null: any. `etag-mismatch`, `pool-not-found`. */

@@ -22,6 +22,25 @@ function poolTests(open: OpenWorld): void {
     t.is(await refusal(world.resources.poolCreate({ ...pool, minFree: 1 })), 'name-taken');
   });
 
+  test('the first pool of a store is made once, whoever asks, and not again when it is gone', async (t) => {
+    const world = await open(t);
+    const first = { ...(await world.pool({ name: 'other' })), name: 'default' };
+    const askers = [world, world.another(), world.another()];
+    const made = await Promise.all(askers.map(({ resources }) => resources.poolCreateFirst(first)));
+    t.deepEqual(made.sort(), [false, false, true]);
+    t.is((await world.resources.poolGet('default'))?.state, 'active');
+    await world.resources.poolDelete('default');
+    t.false(await world.resources.poolCreateFirst(first));
+    t.is(await world.resources.poolGet('default'), null);
+  });
+
+  test('a pool that has the name of the first one already is left as it is', async (t) => {
+    const world = await open(t);
+    const pool = await world.pool();
+    t.false(await world.resources.poolCreateFirst({ ...pool, maxVolumes: 11 }));
+    t.like(await world.resources.poolGet('pool'), { maxVolumes: pool.maxVolumes, version: 1 });
+  });
+
   test('a pool needs a storage node with its backend and a minimum within its maximum', async (t) => {
     const world = await open(t);
     const pool = await world.pool();

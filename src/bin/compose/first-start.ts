@@ -10,26 +10,31 @@ import { isAbsent, replaceFile } from '../../system/durable-file.ts';
 export interface FirstStart {
   readonly config: Config;
   readonly store: Store;
-  /** Null: another process has it, and makes the default pool. */
+  /** Null: another process has it, and makes the default pool when it comes. */
   readonly node: StorageNode | null;
   /** False: the API, and the token for it, are another process's. */
   readonly api: boolean;
 }
 
 /**
- * Makes sure that the admin token of the data directory is one that the store knows, and, when there was none, that the
- * default pool exists. The file comes first: a crash in between leaves a token that the next start makes known.
+ * Makes sure that a new store has the default pool, which only a process with a storage node can make, and that the admin
+ * token of the data directory is one that the store knows. The token's file comes first: a crash in between leaves a
+ * token that the next start makes known.
  */
 export async function prepareFirstStart({ config, store, node, api }: FirstStart): Promise<void> {
-  if (!api) return await prepareWorker(config, store, node);
+  if (node !== null && config.defaultPool !== null)
+    await store.poolCreateFirst({ ...config.defaultPool, backend: 'file', storageNode: node.name });
+  if (api) await prepareToken(config, store, node !== null);
+}
+
+async function prepareToken(config: Config, store: Store, ownsDirectory: boolean): Promise<void> {
   const existing = await readToken(config.adminTokenFile);
   // A replica that comes later needs no token of its own: nobody would look for it there.
-  if (existing === null && node === null && (await hasTokens(store))) return;
+  if (existing === null && !ownsDirectory && (await hasTokens(store))) return;
   const secret = existing ?? newTokenSecret();
   if (existing === null) await replaceFile(config.adminTokenFile, `${secret}\n`, 0o600);
   const hash = hashToken(secret);
   if ((await store.tokenFind(hash)) !== null) return;
-  if (node !== null) await makeDefaultPool(config, store, node);
   const id = newId('tok');
   await store.tokenCreate({
     id,
@@ -39,16 +44,6 @@ export async function prepareFirstStart({ config, store, node, api }: FirstStart
     host: null,
     expiresAt: null,
   });
-}
-
-/** Data that no store has stamped yet has never been worked with. */
-async function prepareWorker(config: Config, store: Store, node: StorageNode | null): Promise<void> {
-  if (node !== null && (await node.stamp()) === null) await makeDefaultPool(config, store, node);
-}
-
-async function makeDefaultPool(config: Config, store: Store, { name }: StorageNode): Promise<void> {
-  if (config.defaultPool === null || (await store.poolGet(config.defaultPool.name)) !== null) return;
-  await store.poolCreate({ ...config.defaultPool, backend: 'file', storageNode: name });
 }
 
 async function hasTokens(store: Store): Promise<boolean> {

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely';
 import { type Migration, Migrator } from 'kysely/migration';
 import { type Engine, up as initial } from '../../../migrations/0001-initial.ts';
 import { up as parkedBatches } from '../../../migrations/0002-parked-batches.ts';
+import { up as firstPool } from '../../../migrations/0003-first-pool.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
 import { sql } from './sql.ts';
@@ -10,6 +11,7 @@ import { sql } from './sql.ts';
 const migrations: Readonly<Record<string, (db: Kysely<unknown>, engine: Engine) => Promise<void>>> = {
   '0001-initial': initial,
   '0002-parked-batches': parkedBatches,
+  '0003-first-pool': firstPool,
 };
 
 /** Brings the schema up to date, once over all replicas that start together (the migrator holds a lock). Forward only. */

@@ -23,6 +23,21 @@ export async function poolCreate(database: Database, pool: NewPool): Promise<Cre
   return database.change(async (tx) => (await existing(tx.db, pool)) ?? insert(tx, pool));
 }
 
+/** The mark that a store has had its first pool stands in the same commit, and stays when the pool goes. */
+export async function poolCreateFirst(database: Database, pool: NewPool): Promise<boolean> {
+  checkBounds(pool.minFree, pool.maxVolumes);
+  const marked = await database.read((db) => sql`SELECT 1 FROM meta WHERE key = 'first-pool'`.execute(db));
+  if (marked.rows.length > 0) return false;
+  return database.change(async (tx) => {
+    const { rows } = await sql`
+      INSERT INTO meta (key, value) VALUES ('first-pool', ${pool.name}) ON CONFLICT (key) DO NOTHING
+      RETURNING key`.execute(tx.db);
+    if (rows.length === 0 || (await find(tx.db, pool.name)) !== null) return false;
+    await insert(tx, pool);
+    return true;
+  });
+}
+
 export function poolGet(database: Database, name: string): Promise<Pool | null> {
   return database.read(async (db) => {
     const record = await find(db, name);

@@ -14,7 +14,7 @@ import { eventsAfter, eventsHead } from './event.ts';
 import { flowPolicyGet, flowPolicyList, flowPolicyUpdate, flowResolve } from './flow-policy.ts';
 import { hostDelete, hostGet, hostList, hostRegister } from './host.ts';
 import { type InventoryAnswer, inventoryBegin, inventoryReport } from './inventory.ts';
-import { poolCreate, poolDelete, poolGet, poolList, poolUpdate } from './pool.ts';
+import { poolCreate, poolCreateFirst, poolDelete, poolGet, poolList, poolUpdate } from './pool.ts';
 import { qosPolicyCreate, qosPolicyDelete, qosPolicyGet, qosPolicyList, qosPolicyUpdate } from './qos-policy.ts';
 import { storageNodeGet, storageNodeList, storageNodeRegister } from './storage-node.ts';
 import { tokenCreate, tokenDelete, tokenFind, tokenList } from './token.ts';
@@ -32,6 +32,10 @@ export class KyselyResourceStore implements port.ResourceStore {
 
   poolCreate(pool: port.NewPool): Promise<port.Created<Pool>> {
     return poolCreate(this.#database, pool);
+  }
+
+  poolCreateFirst(pool: port.NewPool): Promise<boolean> {
+    return poolCreateFirst(this.#database, pool);
   }
 
   poolGet(name: string): Promise<Pool | null> {
