@@ -7,6 +7,9 @@ export interface Queue {
   wake(batchId: string): Promise<void>;
   /** Tells every process that these batches have ended, so that waiting requests look. May be lost. */
   announceEnded(batchIds: readonly string[]): Promise<void>;
+  /** Asks whoever reconciles to run these now, all of them where none is named. May be lost: they have timers. */
+  nudge(reconcilers: readonly string[]): Promise<void>;
+  onNudge(listener: NudgeListener): void;
   /** Starts delivery of wake-ups to this process. `work` must tolerate repeats; calls do not overlap in one process. */
   onWake(work: () => Promise<void>): void;
   onEnded(listener: (batchIds: readonly string[]) => void): void;
@@ -23,10 +26,14 @@ export interface Queue {
   close(): Promise<void>;
 }
 
+export type QueueMessage = 'wake' | 'announcement' | 'nudge' | 'schedule';
+
+export type NudgeListener = (reconcilers: readonly string[]) => void;
+
 /** Hears of what a queue swallows: it never throws for these, because none of them loses work. */
 export interface QueueObserver {
   /** A message was not handed over in time; the timers of the workers make up for it. */
-  handoverFailed(kind: 'wake' | 'announcement' | 'schedule'): void;
+  handoverFailed(kind: QueueMessage): void;
   /** Work, a listener or the connection failed. `where` is a fixed word, for the log. */
   errored(where: string, error: unknown): void;
 }

@@ -106,7 +106,7 @@ export class Metrics {
     if (outcome !== 'skipped') this.#reconciles.observe({ name }, seconds(durationMs));
   }
 
-  queueHandoverFailed(kind: 'wake' | 'announcement' | 'schedule'): void {
+  queueHandoverFailed(kind: 'wake' | 'announcement' | 'nudge' | 'schedule'): void {
     this.#handovers.inc({ kind });
   }
 

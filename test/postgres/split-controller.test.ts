@@ -140,6 +140,24 @@ test('what is asked of one replica is carried out by the worker and seen at ever
   t.is(await one.client.volumeGet('data'), null);
 });
 
+test('a change of a pool at a replica reaches the reconcilers of the worker, not only their timers', async (t) => {
+  const split = await Split.open(t);
+  const api = split.half('api', ['--no-worker']);
+  const worker = split.half('worker', ['--worker-only'], { RECONCILE_POOLS: '1h', DEFAULT_POOL_CREATE: 'false' });
+  await Promise.all([api.start(), worker.start()]);
+  await api.client.poolCreate({ name: 'fast', backend: 'file', volumeSizeBytes: '16MiB', minFree: 0, maxVolumes: 10 });
+  let minFree = 0;
+  const isFilled = async () => {
+    // One that is sent before the worker listens is lost.
+    minFree = 1 + (minFree % 3);
+    const pool = await api.client.poolGet('fast');
+    await api.client.poolUpdate('fast', { minFree }, pool?.version);
+    return (pool?.status.free ?? 0) > 0;
+  };
+  await until(isFilled, { what: 'the pool is filled', everyMs: 100 });
+  t.pass();
+});
+
 test('a worker has no API but its status and its own storage node', async (t) => {
   const split = await Split.open(t);
   const worker = split.half('worker', ['--worker-only']);

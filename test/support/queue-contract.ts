@@ -80,6 +80,24 @@ export function queueContract(open: (observer: RecordingQueueObserver) => Queue)
     t.is(observer.erroredAt('wake'), 1);
   });
 
+  promise('what is nudged is told to every listener, also behind one that throws at first', async (t, c) => {
+    const told: (readonly string[])[] = [];
+    let throws = true;
+    c.queue.onNudge(() => {
+      if (throws) throw new Error('a listener with a bug');
+    });
+    c.queue.onNudge((names) => told.push(names));
+    const isReported = async () => {
+      await c.queue.nudge(['pool-refill', 'volume-wipe']);
+      return c.observer.erroredAt('nudge-listener') > 0;
+    };
+    await until(isReported, { what: 'the failure is reported' });
+    throws = false;
+    await c.queue.nudge(['pool-refill', 'volume-wipe']);
+    await until(() => told.length > 0, { what: 'it is told' });
+    t.deepEqual(told[0], ['pool-refill', 'volume-wipe']);
+  });
+
   promise('ended batches are told once a tick to every listener, also when one of them throws', async (t, c) => {
     const told: (readonly string[])[] = [];
     c.queue.onEnded(() => {

@@ -1,11 +1,11 @@
-import type { QueueObserver } from '../../src/queue/queue.ts';
+import type { QueueMessage, QueueObserver } from '../../src/queue/queue.ts';
 
 /** Remembers what a queue swallowed. */
 export class RecordingQueueObserver implements QueueObserver {
   readonly handoversFailed: string[] = [];
   readonly errors: { readonly where: string; readonly error: unknown }[] = [];
 
-  handoverFailed(kind: 'wake' | 'announcement' | 'schedule'): void {
+  handoverFailed(kind: QueueMessage): void {
     this.handoversFailed.push(kind);
   }
 

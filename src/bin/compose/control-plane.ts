@@ -101,6 +101,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   queue.onEnded((ids) => waiters.announced(ids));
   await mandate.recover(maintenance);
   lease?.leads({ recover: () => mandate.recover(maintenance), resume });
+  queue.onNudge((names) => maintenance.nudge(...names));
   queue.onWake(() => worker.run());
   const timer = setInterval(() => void worker.run(), limits.workerLookMs);
   maintenance.start();
@@ -150,8 +151,7 @@ export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'lease'>):
   return {
     store,
     intake,
-    // A nudge saves a reconciler's interval, and is not worth a message of its own.
-    nudge: () => undefined,
+    nudge: (...names) => void queue.nudge(names),
     wake: () => void queue.wake(newId('wake')),
     readiness: async () => withWorker(await readiness(parts, []), store),
     adopt: async (name) => {

@@ -1,6 +1,7 @@
 import { limits } from '../../config/limits.ts';
-import type { Queue, QueueObserver } from '../queue.ts';
+import type { NudgeListener, Queue, QueueObserver } from '../queue.ts';
 import { EndedChannel } from './ended-channel.ts';
+import { NudgeChannel } from './nudge-channel.ts';
 import { RedisLink } from './redis-link.ts';
 import { Schedules } from './schedules.ts';
 import { WakeUps } from './wake-ups.ts';
@@ -25,6 +26,7 @@ export class BullMqQueue implements Queue {
   readonly #wakeUps: WakeUps;
   readonly #schedules: Schedules;
   readonly #ended: EndedChannel;
+  readonly #nudges: NudgeChannel;
   #closing: Promise<void> | null = null;
 
   constructor({ url, prefix = 'fcr', observer, lockMs = limits.queueLockMs }: BullMqQueueOptions) {
@@ -33,6 +35,7 @@ export class BullMqQueue implements Queue {
     this.#wakeUps = new WakeUps(shared);
     this.#schedules = new Schedules(shared);
     this.#ended = new EndedChannel(shared);
+    this.#nudges = new NudgeChannel(shared);
   }
 
   wake(batchId: string): Promise<void> {
@@ -41,6 +44,14 @@ export class BullMqQueue implements Queue {
 
   announceEnded(batchIds: readonly string[]): Promise<void> {
     return this.#ended.announce(batchIds);
+  }
+
+  nudge(reconcilers: readonly string[]): Promise<void> {
+    return this.#nudges.nudge(reconcilers);
+  }
+
+  onNudge(listener: NudgeListener): void {
+    this.#nudges.add(listener);
   }
 
   onWake(work: () => Promise<void>): void {
@@ -74,6 +85,7 @@ export class BullMqQueue implements Queue {
   }
 
   async #close(): Promise<void> {
+    this.#nudges.close();
     await Promise.all([this.#wakeUps.close(), this.#schedules.close(), this.#ended.close()]);
     await this.#link.close();
   }

@@ -1,6 +1,6 @@
 import { CoalescedRun } from '../coalesced-run.ts';
 import { EndedListeners } from '../ended-listeners.ts';
-import type { Queue, QueueObserver } from '../queue.ts';
+import type { NudgeListener, Queue, QueueObserver } from '../queue.ts';
 
 export interface InProcessQueueOptions {
   readonly observer: QueueObserver;
@@ -20,6 +20,7 @@ export class InProcessQueue implements Queue {
   readonly #random: () => number;
   readonly #ended: EndedListeners;
   readonly #timers = new Map<string, RepeatedRun>();
+  readonly #nudged: NudgeListener[] = [];
   #work: CoalescedRun | null = null;
   #wakeDue = false;
   #closed = false;
@@ -37,6 +38,18 @@ export class InProcessQueue implements Queue {
 
   announceEnded(batchIds: readonly string[]): Promise<void> {
     return this.#ended.announce(batchIds);
+  }
+
+  async nudge(reconcilers: readonly string[]): Promise<void> {
+    try {
+      for (const listener of this.#nudged) listener(reconcilers);
+    } catch (error) {
+      this.#observer.errored('nudge-listener', error);
+    }
+  }
+
+  onNudge(listener: NudgeListener): void {
+    this.#nudged.push(listener);
   }
 
   onWake(work: () => Promise<void>): void {
@@ -69,6 +82,7 @@ export class InProcessQueue implements Queue {
   async close(): Promise<void> {
     this.#closed = true;
     this.#wakeDue = false;
+    this.#nudged.length = 0;
     const timers = [...this.#timers.values()];
     await Promise.all([this.#work?.stop(), ...timers.map((timer) => timer.stop())]);
     await this.#ended.stop();
