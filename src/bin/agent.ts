@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import { Failure } from '../domain/errors.ts';
 import type { Port } from '../domain/host.ts';
-import { endpointOf, tokenOf } from '../http/client-endpoint.ts';
-import type { Endpoint } from '../http/client-transport.ts';
+import { endpointOf, tokenSourceOf } from '../http/client-endpoint.ts';
+import type { Endpoint, ReadToken } from '../http/client-transport.ts';
 import { createLog } from '../telemetry/log.ts';
 import { type OpenAgent, openAgent } from './compose/agent.ts';
 import { Closers } from './compose/closers.ts';
@@ -26,10 +26,10 @@ export async function runAgent(config: Config): Promise<void> {
   await close();
 }
 
-function controllerOf(config: Config): { readonly endpoint: Endpoint; readonly token: string | null } {
+function controllerOf(config: Config): { readonly endpoint: Endpoint; readonly token: string | ReadToken | null } {
   const readText = (path: string) => readFileSync(path, 'utf8');
   const endpoint = endpointOf(config, readText);
-  const token = tokenOf(config, readText);
+  const token = tokenSourceOf(config, readText);
   if (token === null && 'url' in endpoint) {
     const why = `the controller at ${endpoint.url} wants a token of role host: --token or --token-file`;
     throw new Failure('invalid-configuration', `token must be set, because ${why}.`);

@@ -1,7 +1,7 @@
 /** How the configuration's controller is reached by its clients, and which token they show to it. */
 import type { Config } from '../config/config.ts';
 import { Failure } from '../domain/errors.ts';
-import type { Endpoint } from './client-transport.ts';
+import type { Endpoint, ReadToken } from './client-transport.ts';
 
 /** Throws when it cannot be read. */
 export type ReadText = (path: string) => string;
@@ -16,6 +16,11 @@ export function endpointOf({ client, controllerSocket }: Config, readText: ReadT
 /** The stated token, else that of the stated file; null where none is stated. */
 export function tokenOf({ client: { token, tokenFile } }: Config, readText: ReadText): string | null {
   return token !== null || tokenFile === null ? token : tokenIn(tokenFile, readText);
+}
+
+/** As `tokenOf`, for a program that runs for long: a token that is replaced in its file is taken up. */
+export function tokenSourceOf({ client: { token, tokenFile } }: Config, readText: ReadText): string | ReadToken | null {
+  return token !== null || tokenFile === null ? token : () => tokenIn(tokenFile, readText);
 }
 
 export function tokenIn(path: string, readText: ReadText): string {

@@ -60,9 +60,12 @@ export interface Answer {
   readonly body: unknown;
 }
 
+/** Reads the token from where it is kept; it is read again when the controller does not know the one that it was shown. */
+export type ReadToken = () => string;
+
 export interface TransportOptions {
   readonly endpoint: Endpoint;
-  readonly token?: string | null;
+  readonly token?: string | ReadToken | null;
   readonly deadlineMs?: number;
   readonly maxTries?: number;
   readonly maxConnections?: number;
@@ -73,7 +76,8 @@ export class ClientTransport {
   readonly #target: http.RequestOptions;
   readonly #exchangeHere: Exchange | null;
   readonly #secure: boolean;
-  readonly #token: string | null;
+  readonly #readToken: ReadToken | null;
+  #token: string | null;
   readonly #deadlineMs: number;
   readonly #maxTries: number;
 
@@ -83,7 +87,9 @@ export class ClientTransport {
     this.#agent = this.#secure ? new https.Agent({ ...pool, ...tlsOf(options.endpoint) }) : new http.Agent(pool);
     this.#target = targetOf(options.endpoint);
     this.#exchangeHere = 'exchange' in options.endpoint ? options.endpoint.exchange : null;
-    this.#token = options.token ?? null;
+    const { token = null } = options;
+    this.#readToken = typeof token === 'function' ? token : null;
+    this.#token = typeof token === 'function' ? token() : token;
     this.#deadlineMs = options.deadlineMs ?? limits.clientDeadlineMs;
     this.#maxTries = options.maxTries ?? limits.clientTries;
   }
@@ -92,9 +98,15 @@ export class ClientTransport {
   async call(call: Call): Promise<Answer> {
     const deadlineAt = performance.now() + (call.deadlineMs ?? this.#deadlineMs);
     let unknown = false;
+    let renewed = false;
     for (let tries = 1; ; tries += 1) {
+      const shown = this.#token;
       const tried = await this.#try(call, deadlineAt);
       if (tried.ok) return tried.answer;
+      if (!renewed && tried.failure.code === 'unauthenticated' && this.#renewToken(shown, tried.failure)) {
+        renewed = true;
+        continue;
+      }
       if (unknown && isRemoved(call, tried.failure)) return { status: 204, headers: {}, body: null };
       unknown ||= tried.failure.code === 'controller-unavailable';
       const pauseMs = backoffMs(tries, tried.retryAfterMs);
@@ -117,6 +129,18 @@ export class ClientTransport {
 
   close(): void {
     this.#agent.destroy();
+  }
+
+  /** Whether there is another token by now than the one that was refused. Nothing of a refused call has happened. */
+  #renewToken(shown: string | null, refusal: Failure): boolean {
+    if (this.#readToken === null) return false;
+    try {
+      this.#token = this.#readToken();
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Failure('unauthenticated', `${refusal.message} ${why}`, { cause });
+    }
+    return this.#token !== shown;
   }
 
   async #try(call: Call, deadlineAt: number): Promise<Try> {

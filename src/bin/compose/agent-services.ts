@@ -12,6 +12,7 @@ import { engineController } from '../../frontends/docker-volume/controller.ts';
 import { startDockerVolumePlugin } from '../../frontends/docker-volume/start.ts';
 import type { ControllerClient } from '../../http/client.ts';
 import { tokenIn } from '../../http/client-endpoint.ts';
+import type { ReadToken } from '../../http/client-transport.ts';
 import { systemClock } from '../../system/clock.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 
@@ -26,7 +27,7 @@ export interface AgentSurroundings {
   readonly log: Logger;
   readonly agent: RunningAgent;
   /** A further client of the agent's controller, closed with the process; without a token, with that of the agent. */
-  readonly connect: (deadlineMs: number, token?: string | null) => ControllerClient;
+  readonly connect: (deadlineMs: number, token?: ReadToken | null) => ControllerClient;
   /** Whether other hosts use the same controller. */
   readonly isShared: boolean;
   /** Where frontends count what they are asked. */
@@ -48,7 +49,7 @@ async function startStatusListener({ config, agent }: AgentSurroundings): Promis
 async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const { config, log, agent, connect, isShared, metrics } = at;
   const { tokenFile } = config.docker;
-  const token = tokenFile === null ? null : tokenIn(tokenFile, (path) => readFileSync(path, 'utf8'));
+  const token = tokenFile === null ? null : () => tokenIn(tokenFile, (path) => readFileSync(path, 'utf8'));
   // In one process with its controller it has none that could be away.
   const answerMs = isShared ? config.agent.controllerTimeoutMs : limits.dockerControllerMs;
   const lookups = connect(answerMs, token);

@@ -7,7 +7,7 @@ import type { Config } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
 import type { Host } from '../../host/host.ts';
 import { ControllerClient } from '../../http/client.ts';
-import type { Endpoint } from '../../http/client-transport.ts';
+import type { Endpoint, ReadToken } from '../../http/client-transport.ts';
 import { lockDirectory } from '../../system/directory-lock.ts';
 import { makeDirectoryDurably } from '../../system/durable-file.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
@@ -26,7 +26,7 @@ export interface AgentOptions {
   readonly log: Logger;
   /** Of the controller. */
   readonly endpoint: Endpoint;
-  readonly token: string | null;
+  readonly token: string | ReadToken | null;
   /** The longest that the controller may be silent in one exchange. */
   readonly answerMs: number;
   readonly parts?: AgentParts;
@@ -50,7 +50,7 @@ export async function openAgent(options: AgentOptions, closers: Closers): Promis
   await makeDirectoryDurably(dirname(config.agentSocket));
   const host = await parts.openHost(config, log);
   closers.add(() => host.close());
-  const connect = (deadlineMs: number, other: string | null = null) => {
+  const connect = (deadlineMs: number, other: string | ReadToken | null = null) => {
     const client = new ControllerClient({ endpoint, token: other ?? token, deadlineMs });
     closers.add(() => client.close());
     return client;
