@@ -84,7 +84,6 @@ export const limits = {
   hosts: 10_000,
   portsPerHost: 16,
   attachmentsPerHost: 16_384,
-  backendsPerNode: 32,
   storageNodes: 256,
   qosPolicies: 10_000,
   poolVolumes: 2_000_000,

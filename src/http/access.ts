@@ -45,7 +45,6 @@ export const access: Readonly<Record<string, Access>> = {
   'POST /v1/hosts/:name/inventories': hosts,
   'GET /v1/storage-nodes': everyone,
   'GET /v1/storage-nodes/:name': everyone,
-  'PUT /v1/storage-nodes/:name': admins,
   'POST /v1/storage-nodes/:name/adopt': admins,
   'GET /v1/targets': everyone,
   'GET /v1/flow-policies': everyone,

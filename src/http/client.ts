@@ -31,7 +31,7 @@ import {
   unavailable,
 } from './client-transport.ts';
 import type { FlowPolicyChangeBody } from './schema/flow-policy.ts';
-import type { InventoryAnswer, StorageNodeBody, Target } from './schema/host.ts';
+import type { InventoryAnswer, Target } from './schema/host.ts';
 import type { BatchView, OperationView } from './schema/operation.ts';
 import type { NewPoolBody, PoolChangeBody } from './schema/pool.ts';
 import type { NewQosPolicyBody, QosLimitsBody } from './schema/qos-policy.ts';
@@ -219,9 +219,6 @@ export class ControllerClient {
   inventoryReport(report: PresenceReport): Promise<InventoryAnswer> {
     const { host, ...body } = report;
     return this.#send<InventoryAnswer>('POST', `/v1/hosts/${part(host)}/inventories`, body);
-  }
-  storageNodeRegister(name: string, node: StorageNodeBody): Promise<StorageNode> {
-    return this.#send<StorageNode>('PUT', `/v1/storage-nodes/${part(name)}`, node);
   }
   /** Binds the node's data to this controller's store (`fcr adopt`). */
   async storageNodeAdopt(name: string): Promise<void> {

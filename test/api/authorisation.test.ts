@@ -12,7 +12,6 @@ const operators: readonly Role[] = ['admin', 'operator'];
 const hosts: readonly Role[] = ['admin', 'host'];
 
 const host = { machineId: 'm', bootId: 'b', simulated: true, initiatorPorts: [] };
-const node = { exporter: 'local', backends: [], canFence: false, targetPorts: [] };
 const state = { epoch: 1, state: 'attached', bootId: 'b' };
 const inventory = { bootId: 'b', sequence: 1, present: [] };
 const batch = { operations: [{ type: 'volume.delete', params: { volume: 'x' } }] };
@@ -45,7 +44,6 @@ const rows: readonly (readonly [string, string, object | null, readonly Role[]])
   ['POST /v1/hosts/:name/inventories', '/v1/hosts/node1/inventories', inventory, hosts],
   ['GET /v1/storage-nodes', '/v1/storage-nodes', null, all],
   ['GET /v1/storage-nodes/:name', '/v1/storage-nodes/local', null, all],
-  ['PUT /v1/storage-nodes/:name', '/v1/storage-nodes/local', node, ['admin']],
   ['POST /v1/storage-nodes/:name/adopt', '/v1/storage-nodes/none/adopt', null, ['admin']],
   ['GET /v1/targets', '/v1/targets', null, all],
   ['GET /v1/flow-policies', '/v1/flow-policies', null, all],

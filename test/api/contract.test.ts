@@ -6,6 +6,7 @@ import type { Store } from '../../src/store/store.ts';
 import { Api } from '../support/api.ts';
 import { openApi, withFaults } from '../support/control-plane-world.ts';
 import { until } from '../support/daemon.ts';
+import { firstPage } from '../support/store-world.ts';
 
 const port = { wwpn: '0x20000002000000A0', fabric: 'local', state: 'online', synthesized: true };
 const host = { machineId: 'm1', bootId: 'b1', simulated: false, initiatorPorts: [port] };
@@ -236,21 +237,17 @@ test('a QoS policy is created, replaced under If-Match and deleted', async (t) =
   t.is((await api.ask({ method: 'GET', url })).status, 404);
 });
 
-test('hosts and storage nodes register themselves, and target ports are listed', async (t) => {
-  const { api } = await openApi(t);
+test('hosts register themselves, and the target ports of storage nodes are listed', async (t) => {
+  const { api, world } = await openApi(t);
   const made = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: host });
   t.like(made, { status: 200, body: { name: 'node1', initiatorPorts: [{ wwpn: '20:00:00:02:00:00:00:a0' }] } });
   const clone = await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: { ...host, machineId: 'm2' } });
   t.like(clone, { status: 409, body: { code: 'host-conflict' } });
-  const node = {
-    exporter: 'local',
-    backends: ['file'],
-    canFence: false,
-    targetPorts: [{ ...port, wwpn: '50000002000000b0' }],
-  };
-  t.is((await api.ask({ method: 'PUT', url: '/v1/storage-nodes/local', body: node })).status, 200);
   const targets = await api.ask({ method: 'GET', url: '/v1/targets' });
-  t.like(targets.body, { items: [{ wwpn: '50:00:00:02:00:00:00:b0', storageNode: 'local' }] });
+  const [own] = (await world.controlPlane.store.storageNodeList(firstPage)).items;
+  t.like(targets.body, { items: [{ wwpn: own?.targetPorts[0]?.wwpn, storageNode: own?.name }] });
+  const foreign = { exporter: 'local', backends: ['file'], canFence: true, targetPorts: [] };
+  t.is((await api.ask({ method: 'PUT', url: `/v1/storage-nodes/${own?.name}`, body: foreign })).status, 404);
   const begun = await api.ask({ method: 'POST', url: '/v1/hosts/node1/inventories/begin' });
   t.is(begun.status, 200);
   const report = { bootId: 'b1', sequence: begun.body.sequence, present: ['att_x'] };

@@ -2,6 +2,7 @@
 import test from 'ava';
 import { problem } from '../../src/domain/errors.ts';
 import type { OperationSpec } from '../../src/domain/operation.ts';
+import { sql } from '../../src/store/kysely/sql.ts';
 import {
   attach,
   attachReader,
@@ -203,6 +204,18 @@ test('no path is left where a policy denies it or no fabric is common, and the r
   await world.store.resources.hostRegister(host, admin);
   t.is((await problemOf(world, attach('v', 'far')))?.code, 'host-unreachable-paths');
   t.deepEqual(words(await world.run([attach('v')])), ['done']);
+});
+
+test('what needs no pool is made on the storage node that was seen last: others may be gone', async (t) => {
+  const world = await OperationWorld.open(t, open);
+  const { resources, database } = world.store;
+  const gone = { name: 'a-gone', exporter: 'simulator', backends: ['file'], canFence: false, targetPorts: [] };
+  await resources.storageNodeRegister(gone);
+  await sql`UPDATE storage_nodes SET last_seen_at = 0 WHERE name = ${gone.name}`.execute(database.session);
+  t.deepEqual(words(await world.run([createOnDemand('large')])), ['done']);
+  t.like(await resources.volumeGet('large'), { storageNode: world.node.name, pool: null });
+  const { resource } = await resources.poolCreate({ ...poolDefaults, name: 'second' });
+  t.is(resource.storageNode, world.node.name);
 });
 
 test('a redirect leads to the other port, and to none that the initiator’s fabric does not have', async (t) => {

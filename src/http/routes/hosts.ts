@@ -121,7 +121,7 @@ function registerInventories(app: App, context: RouteContext): void {
 }
 
 /** Port names in normal form, each once. */
-export function parsePorts(ports: readonly Port[], field: string): Port[] {
+function parsePorts(ports: readonly Port[], field: string): Port[] {
   const parsed = ports.map((port, index) => ({ ...port, wwpn: parseWwpn(port.wwpn, `${field}[${index}].wwpn`) }));
   const repeated = parsed.findIndex((port, index) => parsed.findIndex((other) => other.wwpn === port.wwpn) !== index);
   if (repeated === -1) return parsed;

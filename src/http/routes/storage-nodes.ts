@@ -1,16 +1,8 @@
 import { Failure } from '../../domain/errors.ts';
-import { parseName } from '../../domain/names.ts';
 import type { App, RouteContext } from '../app.ts';
 import { listQuery, pageRequest, pathParameter } from '../paging.ts';
 import { answer, noContent } from '../schema/answers.ts';
-import {
-  storageNodeBody,
-  storageNodePageSchema,
-  storageNodeSchema,
-  type Target,
-  targetPageSchema,
-} from '../schema/host.ts';
-import { parsePorts } from './hosts.ts';
+import { storageNodePageSchema, storageNodeSchema, type Target, targetPageSchema } from '../schema/host.ts';
 
 const params = pathParameter('name', 'Name of the storage node.', 'local');
 const tags = ['storage-nodes'];
@@ -27,7 +19,6 @@ export function registerStorageNodes(app: App, context: RouteContext): void {
       return node;
     },
   );
-  registerRegistration(app, context);
   registerAdoption(app, context);
   registerTargets(app, context);
 }
@@ -38,27 +29,6 @@ export function registerStorageNodeList(app: App, context: RouteContext): void {
     '/v1/storage-nodes',
     { schema: { tags, summary: 'List storage nodes', querystring, response: { 200: answer(storageNodePageSchema) } } },
     async (request) => await context.controlPlane.store.storageNodeList(pageRequest(request.query)),
-  );
-}
-
-function registerRegistration(app: App, context: RouteContext): void {
-  app.put(
-    '/v1/storage-nodes/:name',
-    {
-      schema: {
-        tags,
-        summary: 'Register a storage node',
-        description: 'By the storage node, at its start and as a sign of life.',
-        params,
-        body: storageNodeBody,
-        response: { 200: answer(storageNodeSchema) },
-      },
-    },
-    async (request) => {
-      const name = parseName(request.params.name);
-      const targetPorts = parsePorts(request.body.targetPorts, 'targetPorts');
-      return await context.controlPlane.store.storageNodeRegister({ ...request.body, name, targetPorts });
-    },
   );
 }
 

@@ -78,20 +78,6 @@ export const hostBody = Type.Object(
 );
 export type HostBody = Static<typeof hostBody>;
 
-export const storageNodeBody = Type.Object(
-  {
-    exporter: field.reference({ description: 'How it shows volumes to initiators.', examples: ['local'] }),
-    backends: Type.Array(field.reference({ description: 'Name of a backend.', examples: ['file'] }), {
-      maxItems: limits.backendsPerNode,
-      description: 'Backends that it has.',
-    }),
-    canFence: field.flag({ description: 'Whether it can cut a host off by itself.', examples: [false] }),
-    targetPorts: portsBody('Its target ports.'),
-  },
-  { additionalProperties: false },
-);
-export type StorageNodeBody = Static<typeof storageNodeBody>;
-
 const sequence = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 
 export const inventoryBody = Type.Object(

@@ -166,7 +166,7 @@ export class GroupLoader {
 
   async #storageNodes(): Promise<StorageNodeRow[]> {
     const [nodes, ports] = await together(
-      sql<StorageNodeTable>`SELECT * FROM storage_nodes ORDER BY name`.execute(this.#db),
+      sql<StorageNodeTable>`SELECT * FROM storage_nodes ORDER BY last_seen_at DESC, name`.execute(this.#db),
       sql<PortTable>`SELECT * FROM ports WHERE kind = 'target'`.execute(this.#db),
     );
     return nodes.rows.map((node) => storageNodeRow(node, ports.rows));

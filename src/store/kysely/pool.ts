@@ -149,9 +149,14 @@ async function insert(tx: Change, pool: NewPool): Promise<Created<Pool>> {
   return { resource: poolResource(record), existing: false };
 }
 
-/** The stated storage node, or the first by name that has the backend. */
+/** The stated storage node, or of those that have the backend the one that was seen last: others may be gone. */
 async function placeOf(db: Session, { backend, storageNode }: NewPool): Promise<string> {
-  const nodes = await db.selectFrom('storage_nodes').select(['name', 'backends']).orderBy('name').execute();
+  const nodes = await db
+    .selectFrom('storage_nodes')
+    .select(['name', 'backends'])
+    .orderBy('last_seen_at', 'desc')
+    .orderBy('name')
+    .execute();
   if (storageNode !== undefined && !nodes.some(({ name }) => name === storageNode)) {
     throw new Failure('storage-node-not-found', `There is no storage node "${storageNode}".`, { field: 'storageNode' });
   }
