@@ -4,7 +4,7 @@ import { Latencies } from './latencies.ts';
 
 /**
  * A volume plugin's socket with a clock on it: passes each call on to the real one and times the answer. A container
- * that is started through it pays for the hop, so its whole start comes out slightly too long, never too short.
+ * that is started through it pays for the hop at each call, so its whole start is not one that a user would see.
  */
 export class TimedPlugin {
   readonly #server: http.Server;
