@@ -252,6 +252,27 @@ test('an export that is refused is told with the node’s reason, and can be tri
   t.is((await world.attachmentOf('v')).epoch, 2);
 });
 
+for (const [who, next] of [
+  ['another host', attach('v', 'host2')],
+  ['the host itself', attach('v', 'host1')],
+  ['a deletion', remove('v')],
+] as const) {
+  test(`${who} that comes for a volume while it is unexported waits for that, and is not refused`, async (t) => {
+    const world = await OperationWorld.open(t, open, { free: 1 });
+    await world.run([create('v'), attach('v', 'host1', { claim: true })]);
+    const { id, epoch } = await world.attachmentOf('v');
+    await world.accept([{ type: 'volume.detach', params: { attachment: id, gone: { epoch, proof: 'seen' } } }]);
+    const { effects } = await world.advance();
+    const waiting = await world.accept([next]);
+    await world.advance();
+    t.deepEqual(words(await world.batch(waiting)), ['running']);
+    await world.settle(await world.carryOut(effects));
+    await world.settleDown();
+    t.deepEqual(words(await world.batch(waiting)), ['done']);
+    t.is(await world.leftovers(), '');
+  });
+}
+
 test('a detach of what nobody claimed frees the volume and its LUN number; again it is not found', async (t) => {
   const world = await OperationWorld.open(t, open, { free: 2 });
   await world.run([create('v'), attach('v'), create('w'), attach('w')]);
