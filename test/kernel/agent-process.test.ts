@@ -1,6 +1,8 @@
 /** The agent as a process of its own: what it keeps while it, or its controller, is away. */
+import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import type { ErrorCode } from '../../src/domain/errors.ts';
 import { Failure } from '../../src/domain/errors.ts';
@@ -9,6 +11,7 @@ import { until } from '../support/daemon.ts';
 import { FcrProcess } from '../support/fcr-process.ts';
 import { testOf } from '../support/groups.ts';
 import { loopsBelow, mountsBelow } from '../support/linux-host-harness.ts';
+import { projectRoot, readText } from '../tidy/source-tree.ts';
 
 // Each has several processes, and the machine few cores.
 const test = testOf('kernel').serial;
@@ -90,6 +93,24 @@ test('an agent starts without its controller, and registers when that is there',
   await machine.startController();
   await registered(agent);
   t.is((await machine.client.hostGet(hostName))?.state, 'online');
+});
+
+test('the unit of the agent lets others start once the agent can mount', async (t) => {
+  const machine = await ControlledMachine.start(t);
+  const agent = await machine.agent('agent');
+  await machine.controller.kill();
+  await agent.start();
+  const unit = readText('packaging/systemd/fc-redirect-agent.service');
+  const [, script = ''] = /^ExecStartPost=-\/usr\/bin\/timeout 30 \/bin\/sh -c '(.*)'$/m.exec(unit) ?? [];
+  const env = { PATH: process.env.PATH, FCR_SOCKET_DIRECTORY: agent.directory };
+  const waiting = promisify(execFile)(
+    'timeout',
+    ['60', 'sh', '-c', script.replaceAll('/opt/fc-redirect/', projectRoot)],
+    { env },
+  );
+  await machine.startController();
+  await waiting;
+  t.true((await agent.status()).registration.registered);
 });
 
 test('HAZARDS 13: another machine under the name of a host is refused, though it has a token of it', async (t) => {
