@@ -160,22 +160,29 @@ function mounts(check: Check): void {
     t.deepEqual(readdirSync(path), ['precious']);
   });
 
-  check('a path that is a file, or lies below one, is refused by its name and left alone', async (t, harness) => {
-    const target = harness.makeTarget();
-    const file = harness.mountPath('file');
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, 'bytes');
-    const device = await harness.host.attach(target);
-    await harness.host.format(device, target, 'ext4');
-    const refusedPath = async (code: ErrorCode, path: string) => {
-      const { problem } = await refused(t, code, () => harness.host.mount(device, target, at(path)));
-      t.is(problem.field, 'path');
-      t.true(problem.detail.includes(path) && problem.detail.includes('accepted: an empty directory'), problem.detail);
-    };
-    await refusedPath('mount-path-busy', file);
-    await refusedPath('invalid-request', join(file, 'below'));
-    t.is(readFileSync(file, 'utf8'), 'bytes');
-  });
+  check(
+    'a path that is a file, or where no directory can be made, is refused by its name and left alone',
+    async (t, harness) => {
+      const target = harness.makeTarget();
+      const file = harness.mountPath('file');
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, 'bytes');
+      const device = await harness.host.attach(target);
+      await harness.host.format(device, target, 'ext4');
+      const refusedPath = async (code: ErrorCode, path: string) => {
+        const { problem } = await refused(t, code, () => harness.host.mount(device, target, at(path)));
+        t.is(problem.field, 'path');
+        t.true(
+          problem.detail.includes(path) && problem.detail.includes('accepted: an empty directory'),
+          problem.detail,
+        );
+      };
+      await refusedPath('mount-path-busy', file);
+      await refusedPath('invalid-request', join(file, 'below'));
+      await refusedPath('invalid-request', '/proc/self/no-directory/here');
+      t.is(readFileSync(file, 'utf8'), 'bytes');
+    },
+  );
 
   check('a path that shows another volume is refused', async (t, harness) => {
     const [one, two] = [harness.makeTarget(), harness.makeTarget()];

@@ -24,7 +24,7 @@ import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { dataDirectoryMode, dataDirectoryName } from '../../system/filesystem-seed.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
-import { mountPointFailure, takenMountPoint } from '../mount-point.ts';
+import { makeMountPoint, takenMountPoint } from '../mount-point.ts';
 
 export interface FilesystemMount {
   /** Where the whole filesystem is mounted; for us alone. */
@@ -45,7 +45,6 @@ export interface ShownPath {
 
 const safeFlags = mountFlags.MS_NOSUID | mountFlags.MS_NODEV;
 const baseMode = 0o700;
-const mountPointMode = 0o755;
 
 /** st_dev of a filesystem on the loop device, as stat(2) shows it (sys/sysmacros.h, minor up to 2^20). */
 export function deviceIdOf(loopNumber: number): number {
@@ -90,14 +89,6 @@ export function showData(wanted: FilesystemMount, shown: ShownPath): void {
   const readOnly = shown.readOnly || wanted.deviceReadOnly;
   const flags = mountFlags.MS_BIND | mountFlags.MS_REMOUNT | safeFlags;
   mount(null, path, null, flags | (readOnly ? mountFlags.MS_RDONLY : 0));
-}
-
-function makeMountPoint(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: mountPointMode });
-  } catch (error) {
-    throw mountPointFailure(path, error);
-  }
 }
 
 /**

@@ -27,7 +27,7 @@ import type {
   MountOptions,
   ProvedDevice,
 } from '../host.ts';
-import { mountPointFailure, takenMountPoint } from '../mount-point.ts';
+import { makeMountPoint, takenMountPoint } from '../mount-point.ts';
 import { HostFaults } from './faults.ts';
 import { believingFabric, type SimulatedFabric } from './simulated-fabric.ts';
 import { keyOf, type SimulatedDevice, type SimulatedRecord, SimulatedState } from './simulated-state.ts';
@@ -279,14 +279,10 @@ function proofOf(kind: DeviceProof['kind'], target: DeviceTarget, device: string
 
 async function showBytes(bytes: string, path: string, mode: number | undefined): Promise<void> {
   await mkdir(bytes, { recursive: true, ...(mode === undefined ? {} : { mode }) });
-  try {
-    await mkdir(path, { recursive: true });
-    if ((await linkTarget(path)) === bytes) return;
-    await removeEmptyDirectory(path);
-    await symlink(bytes, path);
-  } catch (error) {
-    throw mountPointFailure(path, error);
-  }
+  makeMountPoint(path);
+  if ((await linkTarget(path)) === bytes) return;
+  await removeEmptyDirectory(path);
+  await symlink(bytes, path);
 }
 
 async function removeEmptyDirectory(path: string): Promise<void> {
