@@ -44,6 +44,7 @@ export function observedHost(host: Host, observer: AgentObserver): Host {
     mount: (device, target, options) => timed('mount', host.mount(device, target, options)),
     unmount: (path) => timed('unmount', host.unmount(path)),
     detach: (target) => timed('detach', host.detach(target)),
+    servedEpoch: (volumeId) => host.servedEpoch(volumeId),
     inventory: () => host.inventory(),
     close: () => host.close(),
   };

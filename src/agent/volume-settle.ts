@@ -94,6 +94,7 @@ async function forgetUnanswered(
   view: VolumeView,
   records: readonly MountRecord[],
 ): Promise<VolumeOutcome> {
+  if (await isInUseUnknown(context, view)) return 'foreign';
   await unmountAll(context, view, records);
   for (const device of view.devices) await context.host.detach(await orphanTarget(context, device));
   await forget(context, records);
@@ -107,7 +108,7 @@ async function abandon(
   held: HeldAttachment,
   records: readonly MountRecord[],
 ): Promise<VolumeOutcome> {
-  if (view.devices.length > 0 && (await isStoreBehind(context, held))) return 'foreign';
+  if (view.devices.length > 0 && (await isStoreBehind(context, held.target))) return 'foreign';
   await unmountAll(context, view, records);
   await removeDevice(context, held.target, records);
   await forget(context, records);
@@ -118,11 +119,20 @@ async function abandon(
  * A volume with a live device cannot have been deleted, nor its epoch have fallen. A controller that says so speaks for
  * another store, or for an older copy of this one: its silence is no reason to unmount anything.
  */
-async function isStoreBehind(context: AgentContext, { target }: HeldAttachment): Promise<boolean> {
-  const volume = await context.link.call((controller) => controller.volumeGet(target.volumeId));
-  const isBehind = volume === null || volume.epoch < target.epoch;
-  if (isBehind) context.logger.error({ volume: target.volumeId, epoch: target.epoch }, 'the store is behind this host');
+async function isStoreBehind(
+  context: AgentContext,
+  { volumeId, epoch }: Pick<DeviceTarget, 'volumeId' | 'epoch'>,
+): Promise<boolean> {
+  const volume = await context.link.call((controller) => controller.volumeGet(volumeId));
+  const isBehind = volume === null || volume.epoch < epoch;
+  if (isBehind) context.logger.error({ volume: volumeId, epoch }, 'the store is behind this host');
   return isBehind;
+}
+
+/** Nobody remembers why it is here, and somebody uses it. What is mounted nowhere can go without loss. */
+async function isInUseUnknown(context: AgentContext, { volumeId, inventory }: VolumeView): Promise<boolean> {
+  if (!inventory.mounts.some((mount) => mount.volumeId === volumeId)) return false;
+  return await isStoreBehind(context, { volumeId, epoch: context.host.servedEpoch(volumeId) });
 }
 
 /** The controller wants it back. */
@@ -207,6 +217,7 @@ async function removeOrphans(
   view: VolumeView,
   listed: Attachment | null,
 ): Promise<VolumeOutcome> {
+  if (await isInUseUnknown(context, view)) return 'foreign';
   for (const device of view.devices) await context.host.detach(await orphanTarget(context, device));
   if (listed !== null && listed.state === 'detaching' && view.devices.length > 0) {
     await withdraw(context, view, heldOf(listed), []);
@@ -214,7 +225,10 @@ async function removeOrphans(
   return view.devices.length > 0 ? 'released' : 'kept';
 }
 
-/** A device without an attachment, as a target: it is named by its medium alone, at the volume's present epoch. */
+/**
+ * A device without an attachment, as a target: it is named by its medium alone. Where the store does not know the volume,
+ * the epoch is the one that was served here last: whichever store is put back can go on from it.
+ */
 async function orphanTarget(context: AgentContext, device: DeviceFound): Promise<DeviceTarget> {
   const { volumeId, mediaGeneration } = device;
   const volume = await context.link.call((controller) => controller.volumeGet(volumeId));
@@ -222,7 +236,7 @@ async function orphanTarget(context: AgentContext, device: DeviceFound): Promise
     attachmentId: 'none',
     volumeId,
     mediaGeneration,
-    epoch: volume?.epoch ?? Number.MAX_SAFE_INTEGER,
+    epoch: volume?.epoch ?? context.host.servedEpoch(volumeId),
     paths: [],
     serial: volume?.serial ?? '',
     wwid: volume?.wwid ?? '',

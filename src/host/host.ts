@@ -28,6 +28,8 @@ export interface Host {
    * before the device was cleared, and nothing is backed by the medium afterwards. Absent is success. `device-busy`.
    */
   detach(target: DeviceTarget): Promise<DeviceProof>;
+  /** The highest epoch of the volume that it has acted for; 0: none. */
+  servedEpoch(volumeId: string): number;
   /** What is really there, read now, in every mount namespace; carries the boot id and a sequence taken at its start. */
   inventory(): Promise<HostInventory>;
   close(): Promise<void>;

@@ -262,6 +262,8 @@ function fences(check: Check): void {
     await refusals();
     await harness.restart();
     await refusals();
+    t.is(harness.host.servedEpoch(newer.volumeId), 2);
+    t.is(harness.host.servedEpoch(harness.makeTarget().volumeId), 0);
     t.deepEqual(await harness.host.attach(newer), device);
   });
 }

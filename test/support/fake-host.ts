@@ -118,6 +118,10 @@ export class FakeHost implements Host {
     });
   }
 
+  servedEpoch(volumeId: string): number {
+    return this.#highestEpoch.get(volumeId) ?? 0;
+  }
+
   inventory(): Promise<HostInventory> {
     return this.#do('inventory', () => {
       if (this.unreadable) throw new Failure('device-error', 'the devices cannot be read');
@@ -152,7 +156,7 @@ export class FakeHost implements Host {
   }
 
   #fence({ volumeId, epoch }: DeviceTarget): void {
-    const highest = this.#highestEpoch.get(volumeId) ?? 0;
+    const highest = this.servedEpoch(volumeId);
     if (epoch < highest) throw new Failure('stale-epoch', `${volumeId} is at epoch ${highest}`);
     this.#highestEpoch.set(volumeId, epoch);
   }

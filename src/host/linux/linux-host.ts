@@ -232,6 +232,10 @@ export class LinuxHost implements Host {
     });
   }
 
+  servedEpoch(volumeId: string): number {
+    return this.#fence.get(volumeId) ?? 0;
+  }
+
   async inventory(): Promise<HostInventory> {
     const sequence = this.#nextSequence();
     const { bootId } = await this.identity();
@@ -270,13 +274,13 @@ export class LinuxHost implements Host {
   }
 
   #refuseStale({ volumeId, epoch }: DeviceTarget): void {
-    const highest = this.#fence.get(volumeId) ?? 0;
+    const highest = this.servedEpoch(volumeId);
     if (epoch >= highest) return;
     throw new Failure('stale-epoch', `Epoch ${epoch} of ${volumeId} is over; this host has seen ${highest}.`);
   }
 
   async #raiseFence({ volumeId, epoch }: DeviceTarget): Promise<void> {
-    if (epoch > (this.#fence.get(volumeId) ?? 0)) await this.#fence.raise([{ key: volumeId, value: epoch }]);
+    if (epoch > this.servedEpoch(volumeId)) await this.#fence.raise([{ key: volumeId, value: epoch }]);
   }
 
   /** Whoever changes the volume's bytes now, an orphan of an earlier process included, ends first or we refuse. */

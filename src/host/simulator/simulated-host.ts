@@ -149,6 +149,10 @@ export class SimulatedHost implements Host {
     });
   }
 
+  servedEpoch(volumeId: string): number {
+    return this.#state.epochs.get(volumeId) ?? 0;
+  }
+
   inventory(): Promise<HostInventory> {
     return this.faults.around('inventory', async () => {
       this.#sequence += 1;
@@ -196,7 +200,7 @@ export class SimulatedHost implements Host {
   }
 
   async #passFence({ volumeId, epoch }: DeviceTarget): Promise<void> {
-    const highest = this.#state.epochs.get(volumeId) ?? 0;
+    const highest = this.servedEpoch(volumeId);
     if (epoch < highest) throw new Failure('stale-epoch', `Epoch ${epoch} is over; this host has seen ${highest}.`);
     if (epoch > highest) await this.#append([{ kind: 'epoch', volumeId, epoch }]);
   }

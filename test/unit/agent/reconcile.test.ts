@@ -1,6 +1,7 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { Failure } from '../../../src/domain/errors.ts';
 import { AgentWorld, hostName } from '../../support/agent-world.ts';
+import { Crash, CrashGate } from '../../support/crash-gate.ts';
 
 const nothing = { left: 0, kept: 0, remade: 0, released: 0, foreign: 0, failed: 0 };
 
@@ -136,6 +137,55 @@ test('HAZARDS 12: a device without an attachment is removed', async (t) => {
   t.is((await agent.reconcile()).outcomes.released, 2);
   t.deepEqual(world.host.devices, []);
 });
+
+test('HAZARDS 2: an orphan of an unknown volume is removed at an epoch that the right store passes', async (t) => {
+  const world = await AgentWorld.make(t);
+  const volume = world.addVolume('data', { epoch: 4 });
+  world.host.raiseEpoch('vol_data', 4);
+  world.host.devices.push({ path: '/dev/loop7', volumeId: 'vol_data', mediaGeneration: 1 });
+  world.controller.volumes.clear();
+  const agent = await world.start();
+  t.is((await agent.reconcile()).outcomes.released, 1);
+  world.controller.volumes.set(volume.id, volume);
+  await agent.mount({ volume: 'data' });
+  t.deepEqual(world.state(agent), world.complete('data'));
+});
+
+test('HAZARDS 2: what is mounted from a volume that the store does not know stays, with no record of it either', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data', { epoch: 3 });
+  world.host.raiseEpoch('vol_data', 4);
+  for (const [index, volumeId] of ['vol_data', 'vol_unknown'].entries()) {
+    const path = `/dev/loop${index}`;
+    world.host.devices.push({ path, volumeId, mediaGeneration: 1 });
+    world.host.mounts.push({ device: path, volumeId, path: `/mnt/${volumeId}`, foreignNamespace: false });
+  }
+  const agent = await world.start();
+  t.deepEqual((await agent.reconcile()).outcomes, { ...nothing, foreign: 2 });
+  t.is(world.host.devices.length, 2);
+  t.is(world.host.mounts.length, 2);
+});
+
+test('HAZARDS 2: a mount whose attach was never answered stays under a store that does not know the volume', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const gate = new CrashGate((await stepsOfAMount(t)).indexOf('after mount'));
+  const before = await world.start({ gate });
+  await t.throwsAsync(before.mount({ volume: 'data' }), { instanceOf: Crash });
+  world.controller.attachments.clear();
+  world.controller.volumes.clear();
+  const agent = await world.start();
+  t.deepEqual((await agent.reconcile()).outcomes, { ...nothing, foreign: 1 });
+  t.is(world.host.mounts.length, 1);
+});
+
+async function stepsOfAMount(t: ExecutionContext): Promise<readonly string[]> {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const gate = new CrashGate();
+  await (await world.start({ gate })).mount({ volume: 'data' });
+  return gate.steps;
+}
 
 test('a claim without a record is ended, a plain attachment is left to its user', async (t) => {
   const world = await AgentWorld.make(t);
