@@ -1,6 +1,7 @@
 /** Pools and the life of their volumes: refill, wipe, destruction. */
 import test from 'ava';
 import { sql } from 'kysely';
+import { migrate } from '../../src/store/kysely/migrate.ts';
 import { done, failed, firstPage, type OpenWorld, refusal, type StoreWorld, wiped } from '../support/store-world.ts';
 
 export function storePoolsSuite(open: OpenWorld): void {
@@ -32,6 +33,16 @@ function poolTests(open: OpenWorld): void {
     await world.resources.poolDelete('default');
     t.false(await world.resources.poolCreateFirst(first));
     t.is(await world.resources.poolGet('default'), null);
+  });
+
+  test('a store of an earlier version that a storage node has worked on is not given a first pool', async (t) => {
+    const world = await open(t);
+    const pool = await world.pool();
+    await sql`DELETE FROM kysely_migration WHERE name = '0003-first-pool'`.execute(world.database.kysely);
+    await migrate(world.database);
+    await world.resources.poolDelete(pool.name);
+    t.false(await world.resources.poolCreateFirst(pool));
+    t.is(await world.resources.poolGet(pool.name), null);
   });
 
   test('a pool that has the name of the first one already is left as it is', async (t) => {

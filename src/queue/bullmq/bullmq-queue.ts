@@ -86,7 +86,11 @@ export class BullMqQueue implements Queue {
 
   async #close(): Promise<void> {
     this.#nudges.close();
-    await Promise.all([this.#wakeUps.close(), this.#schedules.close(), this.#ended.close()]);
-    await this.#link.close();
+    try {
+      await Promise.all([this.#wakeUps.close(), this.#schedules.close(), this.#ended.close()]);
+    } finally {
+      // A connection that stays open keeps the process.
+      await this.#link.close();
+    }
   }
 }
