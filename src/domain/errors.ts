@@ -72,6 +72,7 @@ export const errorCatalogue = {
   'etag-mismatch': { kind: 'precondition-failed', retryable: false, title: 'The resource has changed' },
   'if-match-required': { kind: 'precondition-required', retryable: false, title: 'If-Match is required' },
   'idempotency-key-reused': { kind: 'unprocessable', retryable: false, title: 'The key was used with another body' },
+  'idempotency-key-in-use': { kind: 'conflict', retryable: true, title: 'A request with this key is under way' },
   'pool-exhausted': { kind: 'exhausted', retryable: true, title: 'The pool has no volume left' },
   'no-pool-fits': { kind: 'unprocessable', retryable: false, title: 'No pool can serve this size' },
   'luns-exhausted': { kind: 'exhausted', retryable: true, title: 'No LUN number is free' },

@@ -3,7 +3,7 @@
  *
  * Operations keep their key with the journal row. Other POSTs that make something take the key in the store before
  * their effect and leave their answer there; if the process dies in between, the repeat runs again, which is harmless
- * because creation is idempotent by name. POSTs whose repeat is harmless and whose old answer would mislead (a host's
+ * because creation is idempotent by name; while the first one is under way here, a repeat is refused. POSTs whose repeat is harmless and whose old answer would mislead (a host's
  * inventory) take a key and ignore it.
  */
 import { createHash } from 'node:crypto';
@@ -28,15 +28,18 @@ declare module 'fastify' {
 }
 
 export function registerIdempotency(app: App, context: RouteContext): void {
+  const underWay = new Set<string>();
   app.decorateRequest('idempotent', null);
   app.addHook('preHandler', async (request, reply) => {
     const key = keyOf(request);
     if (key === null || request.routeOptions.config.idempotency !== 'remembered') return;
-    return await begin(context, request, reply, key);
+    return await begin(context, request, reply, { key, underWay });
   });
   app.addHook('onSend', async (request, reply, payload) => {
     const { idempotent } = request;
-    if (idempotent !== null && reply.statusCode < 300) await end(context, request, idempotent, reply, payload);
+    if (idempotent === null) return payload;
+    if (reply.statusCode < 300) await end(context, request, idempotent, reply, payload);
+    underWay.delete(textOf(idempotent.request));
     return payload;
   });
 }
@@ -56,14 +59,37 @@ function keyOf(request: FastifyRequest): string | null {
   throw new Failure('invalid-request', detail, { field: 'Idempotency-Key' });
 }
 
-async function begin(context: RouteContext, request: FastifyRequest, reply: FastifyReply, key: string) {
+async function begin(
+  context: RouteContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { key, underWay }: { readonly key: string; readonly underWay: Set<string> },
+) {
   const body = sha256(canonicalJson([request.params, request.body ?? null]));
   const scope = { principal: principalOf(request).id, route: routeOf(request), key, bodyHash: body };
-  const begun = await context.controlPlane.store.idempotencyBegin(scope);
-  if (begun.answer !== null)
+  const text = textOf(scope);
+  if (underWay.has(text)) throw inUse();
+  underWay.add(text);
+  try {
+    const begun = await context.controlPlane.store.idempotencyBegin(scope);
+    if (begun.answer === null) {
+      request.idempotent = { request: scope, first: begun.first, remember: null };
+      return undefined;
+    }
     return reply.code(begun.answer.status).type('application/json').serializer(asIs).send(begun.answer.body);
-  request.idempotent = { request: scope, first: begun.first, remember: null };
-  return undefined;
+  } finally {
+    // From here on it ends with the answer.
+    if (request.idempotent === null) underWay.delete(text);
+  }
+}
+
+function textOf({ principal, route, key }: IdempotentRequest): string {
+  return JSON.stringify([principal, route, key]);
+}
+
+function inUse(): Failure {
+  const detail = 'A request with this Idempotency-Key is under way; repeat this one in a moment.';
+  return new Failure('idempotency-key-in-use', detail, { field: 'Idempotency-Key' });
 }
 
 /** The effect is there already: an answer that cannot be remembered is still the answer. */

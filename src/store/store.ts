@@ -210,7 +210,7 @@ export interface MaintenanceStore {
   nodeIntent(storageNode: string, about: NodeInventoryKeys): Promise<NodeIntent>;
   /** Marks hosts that have been silent as offline. Answers their names. */
   hostsExpire(silentMs: number): Promise<readonly string[]>;
-  /** Removes ended batches, their operations, expired keys, and events older than their age. Answers rows removed. */
+  /** Removes ended batches, their operations, keys, expired tokens and events, older than their age. Answers rows removed. */
   retentionPurge(limits: {
     readonly operationsMs: number;
     readonly eventsMs: number;

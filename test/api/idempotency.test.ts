@@ -79,6 +79,31 @@ test("a token's secret is not remembered with its key", async (t) => {
   t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(first.body.secret) })).status, 200);
 });
 
+test('while a request is under way its key is refused, and afterwards answered', async (t) => {
+  const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: hasBegun } = Promise.withResolvers<void>();
+  const { api, world } = await openApi(t, (opened) => ({
+    store: {
+      tokenCreate: async (token) => {
+        if (token.name === 'ci') hasBegun();
+        if (token.name === 'ci') await mayEnd;
+        return await opened.store.tokenCreate(token);
+      },
+    },
+  }));
+  const ask = async () =>
+    await api.ask({ method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' }, headers });
+  const first = ask();
+  await begun;
+  t.like(await ask(), { status: 409, body: { code: 'idempotency-key-in-use' } });
+  end();
+  const { status, body } = await first;
+  t.is(status, 201);
+  t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(body.secret) })).status, 200);
+  t.like(await ask(), { status: 201, body: { id: body.id, secret: null } });
+  t.is((await world.store.tokenList(everything)).items.filter(({ name }) => name === 'ci').length, 1);
+});
+
 test('a token whose creation was never answered is replaced by the repeat', async (t) => {
   const { api, world } = await openApi(t, () => ({
     store: { idempotencyEnd: () => Promise.reject(new Error('the process died')) },

@@ -185,6 +185,27 @@ test('a cursor that cannot be resumed is refused before the stream begins', asyn
   t.is(failure?.code, 'invalid-request');
 });
 
+test('the stream of a revoked token ends before the next event', async (t) => {
+  const { api, port, client } = await start(t);
+  const made = await api.ask({ method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' } });
+  const headers = { authorization: `Bearer ${String(made.body.secret)}` };
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    http.get({ port, path: '/v1/events', headers }, resolve).on('error', reject);
+  });
+  let text = '';
+  const connected = new Promise<void>((resolve) => response.once('data', () => resolve()));
+  response.on('data', (part: Buffer) => {
+    text += part.toString();
+  });
+  const ended = new Promise<void>((resolve) => response.once('end', resolve));
+  await connected;
+  await api.ask({ method: 'DELETE', url: `/v1/tokens/${String(made.body.id)}` });
+  await client(api.tokens.admin).volumeCreate({ name: 'secret', sizeBytes: '1GiB' });
+  await ended;
+  t.true(text.startsWith(': connected'));
+  t.false(text.includes('"secret"'));
+});
+
 test('closing ends streams and answers what is under way', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'fcr-api-'));
   t.teardown(() => rmSync(directory, { recursive: true }));

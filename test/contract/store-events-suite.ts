@@ -2,6 +2,7 @@
 import test from 'ava';
 import { sql } from 'kysely';
 import type { Event } from '../../src/domain/event.ts';
+import { KyselyIdempotencyStore } from '../../src/store/kysely/idempotency.ts';
 import { firstPage, type OpenWorld, refusal, type StoreWorld } from '../support/store-world.ts';
 
 export function storeEventsSuite(open: OpenWorld): void {
@@ -82,7 +83,9 @@ function eventTests(open: OpenWorld): void {
 const hourMs = 3_600_000;
 const limits = { operationsMs: hourMs, eventsMs: hourMs, atMost: 100 };
 
-async function count(world: StoreWorld, table: 'batches' | 'operations' | 'idempotency' | 'events'): Promise<number> {
+type CountedTable = 'batches' | 'operations' | 'idempotency' | 'events' | 'remembered_answers' | 'tokens';
+
+async function count(world: StoreWorld, table: CountedTable): Promise<number> {
   const { rows } = await sql<{ rows: number }>`SELECT count(*) AS rows FROM ${sql.table(table)}`.execute(
     world.database.kysely,
   );
@@ -106,6 +109,40 @@ function retentionTests(open: OpenWorld): void {
       [young, running],
     );
     t.deepEqual([await count(world, 'operations'), await count(world, 'idempotency')], [2, 2]);
+  });
+
+  test('HAZARD 18: keys of other requests are purged with their answers, the oldest first', async (t) => {
+    const world = await open(t);
+    const idempotency = new KyselyIdempotencyStore(world.database);
+    for (const key of ['oldest', 'old', 'young']) {
+      const request = { principal: 'p', route: 'POST /v1/pools', key, bodyHash: 'x' };
+      await idempotency.idempotencyBegin(request);
+      await idempotency.idempotencyEnd(request, { status: 201, body: '{}' });
+    }
+    const aged = (key: string, ageMs: number) =>
+      sql`UPDATE remembered_answers SET created_at = created_at - ${ageMs} WHERE key = ${key}`.execute(
+        world.database.kysely,
+      );
+    await aged('oldest', 3 * hourMs);
+    await aged('old', 2 * hourMs);
+    t.is(await world.maintenance.retentionPurge({ ...limits, atMost: 1 }), 1);
+    const again = { principal: 'p', route: 'POST /v1/pools', key: 'oldest', bodyHash: 'another' };
+    t.like(await idempotency.idempotencyBegin(again), { first: true });
+    t.is(await world.maintenance.retentionPurge(limits), 1);
+    t.is(await count(world, 'remembered_answers'), 2);
+  });
+
+  test('HAZARD 18: tokens are purged some time after they have expired, others never', async (t) => {
+    const world = await open(t);
+    const now = Date.now();
+    const token = (name: string, expiresAt: number | null) =>
+      world.resources.tokenCreate({ id: `tok_${name}`, name, hash: name, role: 'viewer', host: null, expiresAt });
+    await token('for-ever', null);
+    await token('just-expired', now - hourMs / 2);
+    await token('long-expired', now - 2 * hourMs);
+    t.is(await world.maintenance.retentionPurge(limits), 1);
+    const { items } = await world.resources.tokenList(firstPage);
+    t.deepEqual(items.map(({ name }) => name).sort(), ['for-ever', 'just-expired']);
   });
 
   test('HAZARD 18: a batch whose key is young, or that something is held for, is kept', async (t) => {

@@ -76,10 +76,9 @@ async function* eventLines(
   let cursor = start;
   while (!signal.aborted && !context.events.closed) {
     const events = await nextEvents(context, cursor, signal);
+    if (!(await mayGoOn(context, request))) return;
     cursor = events.at(-1)?.cursor ?? cursor;
-    if (events.length > 0) yield events.map(lineOf).join('');
-    else if (await mayGoOn(context, request)) yield ': heartbeat\n\n';
-    else return;
+    yield events.length > 0 ? events.map(lineOf).join('') : ': heartbeat\n\n';
   }
 }
 
@@ -94,7 +93,7 @@ async function nextEvents(
   return await context.events.next(await context.events.head(), limits.eventHeartbeatMs, signal);
 }
 
-/** A revoked token ends the stream at its next heartbeat. */
+/** A revoked token ends the stream at its next event or heartbeat. */
 async function mayGoOn(context: RouteContext, request: FastifyRequest): Promise<boolean> {
   const secret = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
   return secret === undefined || (await context.tokens.principalOf(secret)) !== null;

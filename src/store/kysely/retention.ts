@@ -1,5 +1,6 @@
 /**
- * What has ended ages out: whole batches with their operations and idempotency keys, and events from the oldest on.
+ * What has ended ages out: whole batches with their operations and idempotency keys, the keys and answers of other
+ * requests, tokens that have expired, and events from the oldest on.
  * Ages are the database's. A batch goes only when it has ended, its keys have run out and no row is held for it; the
  * events that stay are always the newest ones without a gap.
  */
@@ -20,7 +21,47 @@ export async function retentionPurge(
   database: Database,
   { operationsMs, eventsMs, atMost }: RetentionLimits,
 ): Promise<number> {
-  return (await purgeBatches(database, operationsMs, atMost)) + (await purgeEvents(database, eventsMs, atMost));
+  const batches = await purgeBatches(database, operationsMs, atMost);
+  const answers = await purgeAnswers(database, operationsMs, atMost);
+  const tokens = await purgeTokens(database, operationsMs, atMost);
+  return batches + answers + tokens + (await purgeEvents(database, eventsMs, atMost));
+}
+
+async function purgeAnswers(database: Database, ageMs: number, atMost: number): Promise<number> {
+  return purgeRows(database, {
+    table: 'remembered_answers',
+    key: 'principal, route, key',
+    at: 'created_at',
+    ageMs,
+    atMost,
+  });
+}
+
+/** They are shown as expired for as long as what was done with them. */
+async function purgeTokens(database: Database, ageMs: number, atMost: number): Promise<number> {
+  return purgeRows(database, { table: 'tokens', key: 'id', at: 'expires_at', ageMs, atMost });
+}
+
+interface AgedRows {
+  readonly table: string;
+  readonly key: string;
+  /** The column with the time from which they age; where it is NULL they stay. */
+  readonly at: string;
+  readonly ageMs: number;
+  readonly atMost: number;
+}
+
+async function purgeRows(database: Database, { table, key, at, ageMs, atMost }: AgedRows): Promise<number> {
+  const before = sql`${database.engine.now} - CAST(${ageMs} AS bigint)`;
+  const aged = sql`FROM ${sql.id(table)} WHERE ${sql.id(at)} < ${before}`;
+  const any = await database.read((db) => sql`SELECT 1 ${aged} LIMIT 1`.execute(db));
+  if (any.rows.length === 0) return 0;
+  const columns = sql.raw(key);
+  const { numAffectedRows } = await database.plain((db) =>
+    sql`DELETE FROM ${sql.id(table)} WHERE (${columns}) IN (
+      SELECT ${columns} ${aged} ORDER BY ${sql.id(at)} LIMIT ${atMost})`.execute(db),
+  );
+  return Number(numAffectedRows ?? 0n);
 }
 
 interface Ended {
