@@ -15,8 +15,8 @@ import { sql } from './sql.ts';
 
 export function attachmentGet(database: Database, id: string): Promise<Attachment | null> {
   return database.read(async (db) => {
-    const records = await db.selectFrom('attachments').selectAll().where('id', '=', id).execute();
-    return (await attachmentViews(db, database.engine, records))[0] ?? null;
+    const { rows } = await sql<AttachmentTable>`SELECT * FROM attachments WHERE id = ${id}`.execute(db);
+    return (await attachmentViews(db, database.engine, rows))[0] ?? null;
   });
 }
 
@@ -48,7 +48,10 @@ export async function attachmentViews(
   engine: SqlEngine,
   records: readonly AttachmentTable[],
 ): Promise<Attachment[]> {
-  const volumes = await volumesById(db, engine, records);
+  return viewsOver(records, await volumesById(db, engine, records));
+}
+
+function viewsOver(records: readonly AttachmentTable[], volumes: ReadonlyMap<string, VolumeTable>): Attachment[] {
   return records.flatMap((record) => {
     const volume = volumes.get(record.volume_id);
     return volume === undefined ? [] : [attachmentView(attachmentRow(record), volumeRow(volume))];
@@ -62,8 +65,8 @@ export async function volumesById(
 ): Promise<Map<string, VolumeTable>> {
   if (records.length === 0) return new Map();
   const ids = engine.texts([...new Set(records.map(({ volume_id }) => volume_id))]);
-  const volumes = await db.selectFrom('volumes').selectAll().where(sql<SqlBool>`id IN ${ids}`).execute();
-  return new Map(volumes.map((volume) => [volume.id, volume]));
+  const { rows } = await sql<VolumeTable>`SELECT * FROM volumes WHERE id IN ${ids}`.execute(db);
+  return new Map(rows.map((volume) => [volume.id, volume]));
 }
 
 type Answer =
@@ -77,7 +80,7 @@ export async function hostStateReport(
   if (reports.length === 0) return [];
   return database.change(async (tx) => {
     const ids = tx.engine.texts([...new Set(reports.map(({ attachment }) => attachment))]);
-    const records = await tx.db.selectFrom('attachments').selectAll().where(sql<SqlBool>`id IN ${ids}`).execute();
+    const records = await attachmentsById(tx, ids);
     const volumes = await volumesById(tx.db, tx.engine, records);
     const sides = new Map(records.map((record) => [record.id, sideOf(record, volumes.get(record.volume_id))]));
     const answers = reports.map((report) => {
@@ -86,11 +89,14 @@ export async function hostStateReport(
       if (result.ok) sides.set(report.attachment, result.side);
       return result.ok ? { ok: true as const, id: report.attachment } : result;
     });
-    const known = await attachmentViews(tx.db, tx.engine, records);
     await hostSidesWrite(tx, records, sides);
     // Those that went with the report are answered as they were when they went.
-    const went = known.map((each) => ({ ...each, hostSide: sides.get(each.id)?.hostSide ?? each.hostSide }));
-    const after = new Map([...went, ...(await reread(tx, ids))].map((attachment) => [attachment.id, attachment]));
+    const went = viewsOver(records, volumes).map((each) => ({
+      ...each,
+      hostSide: sides.get(each.id)?.hostSide ?? each.hostSide,
+    }));
+    const left = await attachmentViews(tx.db, tx.engine, await attachmentsById(tx, ids));
+    const after = new Map([...went, ...left].map((attachment) => [attachment.id, attachment]));
     return answers.map((answer) => {
       if (!answer.ok) return answer;
       const attachment = after.get(answer.id);
@@ -100,9 +106,8 @@ export async function hostStateReport(
   });
 }
 
-async function reread(tx: Change, ids: ReturnType<SqlEngine['texts']>): Promise<Attachment[]> {
-  const records = await tx.db.selectFrom('attachments').selectAll().where(sql<SqlBool>`id IN ${ids}`).execute();
-  return attachmentViews(tx.db, tx.engine, records);
+async function attachmentsById({ db }: Change, ids: ReturnType<SqlEngine['texts']>): Promise<AttachmentTable[]> {
+  return (await sql<AttachmentTable>`SELECT * FROM attachments WHERE id IN ${ids}`.execute(db)).rows;
 }
 
 export function sideOf(record: AttachmentTable, volume: VolumeTable | undefined): HostSideOfAttachment {

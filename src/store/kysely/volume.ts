@@ -9,7 +9,7 @@ import type { SqlEngine } from './engine.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
 import { attachmentRow, volumeRow } from './rows.ts';
-import type { Schema, VolumeTable } from './schema.ts';
+import type { AttachmentTable, Schema, VolumeTable } from './schema.ts';
 import { sql } from './sql.ts';
 
 export function volumeGet(database: Database, nameOrId: string): Promise<Volume | null> {
@@ -50,9 +50,10 @@ export function volumeClear(database: Database, nameOrId: string): Promise<Volum
 }
 
 async function find(db: Session, nameOrId: string): Promise<VolumeTable | null> {
-  const query = db.selectFrom('volumes').selectAll();
-  const found = query.where((eb) => eb.or([eb('id', '=', nameOrId), eb('name', '=', nameOrId)]));
-  return (await found.executeTakeFirst()) ?? null;
+  const { rows } = await sql<VolumeTable>`SELECT * FROM volumes WHERE id = ${nameOrId} OR name = ${nameOrId}`.execute(
+    db,
+  );
+  return rows[0] ?? null;
 }
 
 async function view(db: Session, engine: SqlEngine, record: VolumeTable): Promise<Volume> {
@@ -63,10 +64,10 @@ async function view(db: Session, engine: SqlEngine, record: VolumeTable): Promis
 
 async function views(db: Session, engine: SqlEngine, records: readonly VolumeTable[]): Promise<Volume[]> {
   if (records.length === 0) return [];
-  const query = db.selectFrom('attachments').selectAll();
   const ids = engine.texts(records.map(({ id }) => id));
-  const attachments = await query.where(sql<SqlBool>`volume_id IN ${ids}`).orderBy('id').execute();
-  const byVolume = Map.groupBy(attachments.map(attachmentRow), ({ volumeId }) => volumeId);
+  const { rows } = await sql<AttachmentTable>`
+    SELECT * FROM attachments WHERE volume_id IN ${ids} ORDER BY id`.execute(db);
+  const byVolume = Map.groupBy(rows.map(attachmentRow), ({ volumeId }) => volumeId);
   return records.map((record) => volumeView(volumeRow(record), byVolume.get(record.id) ?? []));
 }
 
