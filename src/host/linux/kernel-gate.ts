@@ -16,8 +16,11 @@ export interface KernelCallOptions<T> {
 /** A function of `kernel-calls.ts`, on a blocking thread. */
 export type KernelCall = <T>(name: string, request: unknown, options?: KernelCallOptions<T>) => Promise<T>;
 
-/** Keeps the locks until this has ended too, while the caller goes on; what becomes of it is not told. */
-export type Afterwards = (work: Promise<void>) => void;
+/**
+ * Keeps the locks until this has ended too, while the caller goes on; what becomes of it is not told. It begins when the
+ * caller has gone on: to wake a thread takes time that somebody would wait for.
+ */
+export type Afterwards = (work: () => Promise<void>) => void;
 
 export interface KernelGateOptions {
   readonly pool: BlockingPool;
@@ -52,7 +55,7 @@ export class KernelGate {
     const late: Promise<void>[] = [];
     try {
       const call: KernelCall = (name, request, options) => this.#call(late, name, request, options);
-      return await translated(() => work(call, (afterwards) => void late.push(afterwards)));
+      return await translated(() => work(call, (afterwards) => void late.push(nextTurn().then(afterwards))));
     } finally {
       if (late.length === 0) release();
       else void Promise.allSettled(late).then(release);
@@ -115,6 +118,10 @@ export class KernelGate {
       throw error;
     }
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 async function translated<T>(work: () => Promise<T>): Promise<T> {

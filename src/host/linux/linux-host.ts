@@ -201,7 +201,7 @@ export class LinuxHost implements Host {
       };
       await call('mountVolume', request);
       this.#memory.shown(target, path);
-      afterwards(this.#gate.discard(this.#memory.takeHeld(target)));
+      afterwards(() => this.#gate.discard(this.#memory.takeHeld(target)));
     });
   }
 
