@@ -59,7 +59,10 @@ export class SharedMounts {
     const users = await this.#usersOf(record);
     const who = users.length > 0 ? users.join(', ') : 'no process has it, so an engine may have forgotten them';
     const remedy = `Stop its containers (docker ps --filter volume=${volume}); force ends what no process has`;
-    throw inUse(record, `container engines have ${references.length} users of ${path} on record (${who}). ${remedy}`);
+    throw inUse(
+      record,
+      `container engines have it on record for ${usersIn(references)} at ${path} (${who}). ${remedy}`,
+    );
   }
 
   /** Ends a mount whose engines have forgotten it; `volume-in-use` where a process has it. The caller holds the volume. */
@@ -138,6 +141,10 @@ function tooManyUsers({ volume, volumeId, id, path }: MountRecord): Failure {
 function isAnothers(mount: MountFound, record: MountRecord): boolean {
   if (mount.volumeId !== record.volumeId || mount.isPropagated === true) return false;
   return mount.foreignNamespace || mount.path !== record.path;
+}
+
+function usersIn({ length }: readonly string[]): string {
+  return length === 1 ? 'one user' : `${length} users`;
 }
 
 function describe({ holder, path }: MountFound): string {

@@ -36,7 +36,9 @@ export function serveDocument(
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `schema-${index}`) },
   });
-  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP: withoutUpgrade });
+  // Otherwise the page shows the document's address to a validator on the internet.
+  const uiConfig = { validatorUrl: null };
+  app.register(swaggerUi, { routePrefix: '/docs', uiConfig, staticCSP: true, transformStaticCSP: ownAssets });
 }
 
 export function serveDocumentText(app: App): void {
@@ -46,8 +48,8 @@ export function serveDocumentText(app: App): void {
 }
 
 /** Over plain HTTP a browser would ask for the page's own scripts by HTTPS, on any host but loopback. */
-function withoutUpgrade(policy: string): string {
-  return policy.replace(/\s*upgrade-insecure-requests;?/, '');
+function ownAssets(policy: string): string {
+  return policy.replace(/\s*upgrade-insecure-requests;?/, '').replace(' validator.swagger.io', '');
 }
 
 export const problemAnswer = {

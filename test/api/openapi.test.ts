@@ -116,4 +116,6 @@ test('the document and a page that shows it are served without a token', async (
   const policy = String(page.headers['content-security-policy']);
   t.regex(policy, /default-src 'self'/);
   t.notRegex(policy, /upgrade-insecure-requests/);
+  const script = await api.ask({ method: 'GET', url: '/docs/static/swagger-initializer.js', token: null });
+  t.regex(script.text, /"validatorUrl":\s*null/);
 });

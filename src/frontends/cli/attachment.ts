@@ -89,7 +89,7 @@ async function refuseWhileNeeded(context: CliContext, { id, volume, volumeId }: 
   const mounts = await context.agent.mounts().catch(() => []);
   const needed = mounts.find(({ attachment, references }) => attachment === id && (references ?? []).length > 0);
   if (needed === undefined) return;
-  const who = `container engines have ${needed.references?.length} users of it on record on this machine`;
+  const who = 'container engines on this machine have users of it on record';
   const remedy = `Stop its containers (docker ps --filter volume=${volume ?? volumeId}); umount --force ends what no process has`;
   throw new Failure('volume-in-use', `Attachment ${id} stays: ${who}, at ${needed.path}. ${remedy}.`);
 }

@@ -189,7 +189,7 @@ test('a mount that engines need is not unmounted by a person, who is told who ha
   const [mount] = world.agent.mounts();
   const refused = (options: { force?: boolean }, message: RegExp) =>
     t.throwsAsync(world.agent.unmount(mount?.id ?? '', options), { code: 'volume-in-use', message });
-  await refused({}, /1 users of .* on record \(process 42 \(sleep\) of container 0123456789ab has it at \/data\)/);
+  await refused({}, /on record for one user at .* \(process 42 \(sleep\) of container 0123456789ab has it at \/data\)/);
   await refused({}, /Stop its containers \(docker ps --filter volume=data\); force ends what no process has/);
   await refused({ force: true }, /process 42 \(sleep\) of container 0123456789ab has it at \/data/);
   t.is(JSON.stringify([world.agent.mounts(), world.agents.host.mounts]), before);
