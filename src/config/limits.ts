@@ -73,6 +73,9 @@ export const limits = {
   reconcileSoonMs: 250,
   postgresConnections: 8,
   postgresPlanMs: 1_000,
+  postgresAnswerMs: 30_000,
+  postgresIdleInTransactionMs: 60_000,
+  readinessMs: 2_000,
   // resources
   nameLength: 128,
   labelCount: 32,

@@ -20,6 +20,7 @@ import { OperationWorker } from '../../operations/worker.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
 import type { Backlog, Store } from '../../store/store.ts';
+import { withDeadline } from '../../system/deadline.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Mandate, type WorkerLease } from './mandate.ts';
 import { nodeLeaseName } from './node-lease.ts';
@@ -202,7 +203,7 @@ function countOutcomes(metrics: Metrics, batches: readonly Batch[]): boolean {
 
 /** Requests are taken in all the same, and replicas stay in a balancer's rotation: their workers may be on their way. */
 async function withWorker({ unready, degraded }: Conditions, store: Store): Promise<Conditions> {
-  const isThere = await store.leaseHeld(nodeLeaseName).catch(() => null);
+  const isThere = await withDeadline(store.leaseHeld(nodeLeaseName), limits.readinessMs).catch(() => null);
   return { unready, degraded: isThere === false ? [...degraded, noWorker] : degraded };
 }
 
@@ -219,7 +220,8 @@ async function readiness(
   const trouble = queue.trouble();
   const degraded: PartCondition[] = trouble === null ? [] : [{ part: 'queue', reason: trouble }];
   try {
-    const [{ pools }, { parkedBatches }] = await Promise.all([store.counters(), store.backlog()]);
+    const asked = Promise.all([store.counters(), store.backlog()]);
+    const [{ pools }, { parkedBatches }] = await withDeadline(asked, limits.readinessMs);
     degraded.push(...blockedPools(pools), ...parkedOperations(parkedBatches));
   } catch (error) {
     unready.push({ part: 'store', reason: error instanceof Error ? error.message : String(error) });

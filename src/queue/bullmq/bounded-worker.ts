@@ -1,6 +1,7 @@
 import { type Job, Worker } from 'bullmq';
 import { limits } from '../../config/limits.ts';
-import { type RedisLink, withDeadline } from './redis-link.ts';
+import { withDeadline } from '../../system/deadline.ts';
+import type { RedisLink } from './redis-link.ts';
 
 /** A job whose worker died comes back this often before it is given up; it is only a wake-up. */
 const maxStalledCount = 3;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type CommonRedisOptions, Redis } from 'ioredis';
 import { limits } from '../../config/limits.ts';
+import { withDeadline } from '../../system/deadline.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
 
@@ -139,18 +140,6 @@ export class RedisLink {
       return copy;
     };
     this.#clients.push(client);
-  }
-}
-
-export async function withDeadline<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`timed out after ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

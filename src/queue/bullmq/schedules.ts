@@ -1,9 +1,10 @@
 import { type Job, Queue } from 'bullmq';
 import { limits } from '../../config/limits.ts';
+import { withDeadline } from '../../system/deadline.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
 import { BoundedWorker } from './bounded-worker.ts';
-import { type RedisLink, withDeadline } from './redis-link.ts';
+import type { RedisLink } from './redis-link.ts';
 
 const queueName = 'schedule';
 

@@ -243,7 +243,13 @@ const connectionErrors: ReadonlySet<string> = new Set([
 
 function isConnectionLoss(code: string, error: unknown): boolean {
   // 53300: the server has no connection left.
-  if (code.startsWith('08') || code.startsWith('57P') || code === '53300') return true;
+  // 25P03: the server has ended a transaction in which nothing happened for too long.
+  if (code.startsWith('08') || code.startsWith('57P') || code === '53300' || code === '25P03') return true;
   if (connectionErrors.has(code)) return true;
-  return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(error.message);
+  return (
+    error instanceof Error &&
+    /Connection terminated|connection error and is not queryable|Query read timeout|timeout exceeded when trying to connect/.test(
+      error.message,
+    )
+  );
 }

@@ -19,10 +19,10 @@ import { postgresEngine } from './engine.ts';
  * are few texts, are parsed once a connection and planned once in a while, so that plans follow the tables' growth
  * between two ANALYZE; `BEGIN` says under which rules they are planned.
  */
-export function pipelinedDialect(pool: Pool): Dialect {
+export function pipelinedDialect(pool: Pool, answerMs: number): Dialect {
   return {
     createAdapter: () => new PostgresAdapter(),
-    createDriver: () => new PoolDriver(pool),
+    createDriver: () => new PoolDriver(pool, answerMs),
     createIntrospector: (db) => new PostgresIntrospector(db),
     createQueryCompiler: () => new PostgresQueryCompiler(),
   };
@@ -30,12 +30,14 @@ export function pipelinedDialect(pool: Pool): Dialect {
 
 class PoolDriver implements Driver {
   readonly #pool: Pool;
+  readonly #answerMs: number;
   readonly #names = new StatementNames();
   readonly #connections = new WeakMap<PoolClient, PoolConnection>();
   readonly #clients = new WeakMap<DatabaseConnection, PoolClient>();
 
-  constructor(pool: Pool) {
+  constructor(pool: Pool, answerMs: number) {
     this.#pool = pool;
+    this.#answerMs = answerMs;
   }
 
   async init(): Promise<void> {}
@@ -44,14 +46,15 @@ class PoolDriver implements Driver {
     const client = await this.#pool.connect();
     const known = this.#connections.get(client);
     if (known !== undefined) return known;
-    const connection = new PoolConnection(client, this.#names);
+    const connection = new PoolConnection(client, this.#names, this.#answerMs);
     this.#connections.set(client, connection);
     this.#clients.set(connection, client);
     return connection;
   }
 
+  /** Kysely's own transactions are those of migrations. */
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw('begin'));
+    await connection.executeQuery(CompiledQuery.raw(migrationBegin));
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
@@ -74,23 +77,34 @@ class PoolDriver implements Driver {
 class PoolConnection implements DatabaseConnection {
   readonly #client: PoolClient;
   readonly #names: StatementNames;
+  readonly #answerMs: number;
   #inTransaction = false;
+  /** A migration takes as long as the tables are large, and waits as long as another replica's takes. */
+  #isMigrating = false;
   /** What failed first in this transaction: PostgreSQL refuses all that was sent behind it. */
   #failure: unknown = null;
   #plannedAt = performance.now();
 
-  constructor(client: PoolClient, names: StatementNames) {
+  constructor(client: PoolClient, names: StatementNames, answerMs: number) {
     this.#client = client;
     this.#names = names;
+    this.#answerMs = answerMs;
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
     if (sql === postgresEngine.begin) this.#begin();
+    else if (sql === migrationBegin) this.#isMigrating = true;
+    else if (sql === 'commit' || sql === 'rollback') this.#isMigrating = false;
     else if (sql === 'COMMIT' || sql === 'ROLLBACK') this.#inTransaction = false;
     const prepared = this.#inTransaction && parameters.length > 0;
     const name = prepared ? this.#names.of(sql) : undefined;
     try {
-      const answer = await this.#client.query({ text: sql, values: [...parameters], ...(name && { name }) });
+      const answer = await this.#client.query({
+        text: sql,
+        values: [...parameters],
+        ...(name && { name }),
+        ...(!this.#isMigrating && { query_timeout: this.#answerMs }),
+      });
       // That is how PostgreSQL answers COMMIT after a statement that failed.
       assert(sql !== 'COMMIT' || answer.command === 'COMMIT', 'postgres-commit-of-failed-transaction');
       return { rows: (answer.rows ?? []) as R[], numAffectedRows: BigInt(answer.rowCount ?? 0) };
@@ -115,6 +129,8 @@ class PoolConnection implements DatabaseConnection {
     assert(false, 'postgres-stream');
   }
 }
+
+const migrationBegin = 'begin';
 
 const preparedMax = 500;
 

@@ -1,5 +1,6 @@
 import { Kysely } from 'kysely';
 import { Pool, types } from 'pg';
+import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import { Database } from './database.ts';
 import { postgresEngine } from './engine.ts';
@@ -13,15 +14,23 @@ const numeric = 1700;
 types.setTypeParser(int8, Number);
 types.setTypeParser(numeric, Number);
 
+export interface PostgresOptions {
+  readonly connectionsMax: number;
+  readonly fatal: (error: unknown) => void;
+  /** How long a statement may take, locks included, before its connection counts as dead. Migrations may take longer. */
+  readonly answerMs?: number;
+  readonly idleInTransactionMs?: number;
+}
+
 /** Opens the shared store. `url` is a postgres:// URL. Nothing is connected until the first statement. */
-export function openPostgres(
-  url: string,
-  options: { readonly connectionsMax: number; readonly fatal: (error: unknown) => void },
-): Database {
+export function openPostgres(url: string, options: PostgresOptions): Database {
   const pool = new Pool({
     connectionString: url,
     max: options.connectionsMax,
     connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+    // Who is paused within a transaction (or gone without a word) would stop every replica by its locks.
+    idle_in_transaction_session_timeout: options.idleInTransactionMs ?? limits.postgresIdleInTransactionMs,
     pipeline: true,
     onConnect: (client) => client.query('SET client_min_messages = warning'),
   });
@@ -30,7 +39,10 @@ export function openPostgres(
   // The same for one that breaks while it is lent: its statements fail, which is all there is to know.
   pool.on('connect', (client) => client.on('error', () => undefined));
   let database: Database | null = null;
-  const kysely = new Kysely<Schema>({ dialect: pipelinedDialect(pool), log: () => database?.countStatement() });
+  const kysely = new Kysely<Schema>({
+    dialect: pipelinedDialect(pool, options.answerMs ?? limits.postgresAnswerMs),
+    log: () => database?.countStatement(),
+  });
   database = new Database({ engine: postgresEngine, kysely, fatal: options.fatal });
   return database;
 }
