@@ -85,15 +85,11 @@ function acceptTests(open: OpenWorld): void {
       { accepted: true, batch: batch.id, replay: false },
       { accepted: true, batch: batch.id, replay: true },
     ]);
-    t.deepEqual(
-      group.ended.map(({ id, state }) => `${id} ${state}`),
-      [`${batch.id} ended`],
-    );
+    t.is(group.ended.map(({ id, state }) => `${id} ${state}`).join(), `${batch.id} ended`);
     const commits = (await world.store.resources.eventsAfter(before, 100)).map(({ cursor }) => cursor.split('.')[0]);
     t.is(new Set(commits).size, 1);
     const ended = await world.journal.batchGet(batch.id);
-    t.like(ended, { state: 'ended' });
-    t.is(ended?.endedAt, ended?.acceptedAt);
+    t.like(ended, { state: 'ended', endedAt: ended?.acceptedAt });
   });
 
   test('HAZARD 16: what cannot be planned is accepted all the same', async (t) => {

@@ -31,7 +31,7 @@ export function storeLoaderSuite(open: OpenWorld): void {
     const small = await world.filledPool({ name: 'small', minFree: 1 });
     const large = await world.filledPool({ name: 'large', minFree: 4 });
     await world.allocate(large[0] ?? '', 'data');
-    const loader = new GroupLoader(world.database.session, world.database.engine);
+    const loader = new GroupLoader(world.database.connection, world.database.engine);
     const freeVolumes = new Map([
       ['small', 2],
       ['large', 2],
@@ -50,7 +50,7 @@ export function storeLoaderSuite(open: OpenWorld): void {
       INSERT INTO luns (initiator_wwpn, target_wwpn, lun, attachment)
       VALUES ('i', 't', 0, 'a'), ('i', 't', 1, NULL), ('i', 't', 2, 'b'), ('i', 't', 3, NULL), ('i', 't', 4, NULL),
         ('i', 'u', 0, 'a')`.execute(world.database.kysely);
-    const loader = new GroupLoader(world.database.session, world.database.engine);
+    const loader = new GroupLoader(world.database.connection, world.database.engine);
     const pair = (targetWwpn: string) => ({ initiatorWwpn: 'i', targetWwpn, count: 2 });
     const needs = { freeVolumes: new Map(), luns: ['t', 'u', 'v'].map(pair), flowKeys: [] };
     const { luns } = await loader.complete(nothing, needs);

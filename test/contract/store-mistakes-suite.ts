@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import { assert, Failure } from '../../src/domain/errors.ts';
 import { groupPlanner } from '../../src/operations/planner.ts';
 import type { GroupPlan, GroupPlanner, PendingBatch } from '../../src/store/group.ts';
-import { type Change, Database, type Session } from '../../src/store/kysely/database.ts';
+import { type Change, type Connection, Database } from '../../src/store/kysely/database.ts';
 import { KyselyJournalStore } from '../../src/store/kysely/journal.ts';
 import type { GroupAnswer } from '../../src/store/store.ts';
 import { attach, create, createOnDemand, OperationWorld, permit, remove, words } from '../support/operation-world.ts';
@@ -222,7 +222,7 @@ function begunTests(open: OpenWorld): void {
 class LosingDatabase extends Database {
   loses: 'answer' | 'commit' | null = null;
 
-  override plain<T>(work: (db: Session) => Promise<T>): Promise<T> {
+  override plain<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     return this.#lose((wrapped) => super.plain(wrapped), work);
   }
 

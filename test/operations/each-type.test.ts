@@ -211,7 +211,7 @@ test('what needs no pool is made on the storage node that was seen last: others 
   const { resources, database } = world.store;
   const gone = { name: 'a-gone', exporter: 'simulator', backends: ['file'], canFence: false, targetPorts: [] };
   await resources.storageNodeRegister(gone);
-  await sql`UPDATE storage_nodes SET last_seen_at = 0 WHERE name = ${gone.name}`.execute(database.session);
+  await sql`UPDATE storage_nodes SET last_seen_at = 0 WHERE name = ${gone.name}`.execute(database.connection);
   t.deepEqual(words(await world.run([createOnDemand('large')])), ['done']);
   t.like(await resources.volumeGet('large'), { storageNode: world.node.name, pool: null });
   const { resource } = await resources.poolCreate({ ...poolDefaults, name: 'second' });

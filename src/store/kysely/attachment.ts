@@ -5,7 +5,7 @@ import { assert, type Problem } from '../../domain/errors.ts';
 import { batchOf } from '../../domain/operation.ts';
 import type { AttachmentFilter, HostStateReport, Page, PageRequest } from '../store.ts';
 import { attachmentView } from '../views.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import type { ColumnType, SqlEngine } from './engine.ts';
 import { applyHostReport, type HostSideOfAttachment } from './host-report.ts';
 import { keyBefore, pageOf } from './page.ts';
@@ -44,7 +44,7 @@ export function attachmentList(
 
 /** An attachment's volume outlives it; where it is gone already, the attachment went between the two statements. */
 export async function attachmentViews(
-  db: Session,
+  db: Connection,
   engine: SqlEngine,
   records: readonly AttachmentTable[],
 ): Promise<Attachment[]> {
@@ -59,7 +59,7 @@ function viewsOver(records: readonly AttachmentTable[], volumes: ReadonlyMap<str
 }
 
 export async function volumesById(
-  db: Session,
+  db: Connection,
   engine: SqlEngine,
   records: readonly AttachmentTable[],
 ): Promise<Map<string, VolumeTable>> {

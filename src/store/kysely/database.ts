@@ -3,7 +3,7 @@ import { assert, Failure } from '../../domain/errors.ts';
 import type { Event } from '../../domain/event.ts';
 import type { SqlEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
-import { type Sql, type SqlSession, sql } from './sql.ts';
+import { type Sql, type SqlConnection, sql } from './sql.ts';
 
 /**
  * Transactions over one database, the same for both engines.
@@ -16,7 +16,7 @@ export class Database {
   readonly engine: SqlEngine;
   readonly kysely: Kysely<Schema>;
   /** Each statement for itself, on whatever connection is free. */
-  readonly session: Session;
+  readonly connection: Connection;
   readonly #fatal: (error: unknown) => void;
   #statements = 0;
 
@@ -29,7 +29,7 @@ export class Database {
     this.engine = options.engine;
     this.kysely = options.kysely;
     const executor = this.kysely.getExecutor();
-    this.session = new Session(executor, this.engine, (query) => executor.executeQuery(query));
+    this.connection = new Connection(executor, this.engine, (query) => executor.executeQuery(query));
     this.#fatal = options.fatal;
   }
 
@@ -42,16 +42,16 @@ export class Database {
     this.#statements += 1;
   }
 
-  async read<T>(work: (db: Session) => Promise<T>): Promise<T> {
+  async read<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     try {
-      return await work(this.session);
+      return await work(this.connection);
     } catch (error) {
       throw this.#translate(error);
     }
   }
 
   /** A transaction that neither takes a commit number nor tells events (leases, tokens, the journal's appends). */
-  async plain<T>(work: (db: Session) => Promise<T>): Promise<T> {
+  async plain<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     return this.#transaction(work);
   }
 
@@ -64,7 +64,7 @@ export class Database {
     });
   }
 
-  async #transaction<T>(work: (db: Session) => Promise<T>): Promise<T> {
+  async #transaction<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#connection((db) => this.#attempt(db, work));
@@ -75,15 +75,15 @@ export class Database {
   }
 
   /** Unlike Kysely's own, this one sends a statement the moment that it is executed, behind those sent before it. */
-  #connection<T>(work: (db: Session) => Promise<T>): Promise<T> {
+  #connection<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     const executor = this.kysely.getExecutor();
     return executor.provideConnection((connection) => {
       const only = executor.withConnectionProvider({ provideConnection: (consumer) => consumer(connection) });
-      return work(new Session(only, this.engine, (query) => connection.executeQuery(query)));
+      return work(new Connection(only, this.engine, (query) => connection.executeQuery(query)));
     });
   }
 
-  async #attempt<T>(db: Session, work: (db: Session) => Promise<T>): Promise<T> {
+  async #attempt<T>(db: Connection, work: (db: Connection) => Promise<T>): Promise<T> {
     await sql.raw(this.engine.begin).execute(db);
     let answer: T;
     try {
@@ -118,7 +118,7 @@ export class Database {
 type Send = <T>(query: CompiledQuery<T>) => Promise<QueryResult<T>>;
 
 /** What statements run on. Our own go as texts; those of Kysely's builder find its executor here. */
-export class Session extends Kysely<Schema> implements SqlSession {
+export class Connection extends Kysely<Schema> implements SqlConnection {
   readonly #engine: SqlEngine;
   readonly #send: Send;
 
@@ -136,7 +136,7 @@ export class Session extends Kysely<Schema> implements SqlSession {
 
 /** One change in progress: its number, and the events that it will tell. */
 export class Change {
-  readonly db: Session;
+  readonly db: Connection;
   readonly engine: SqlEngine;
   /** This commit's number: the generation of whatever it issues, and the cursor of its events. */
   readonly commit: number;
@@ -145,7 +145,7 @@ export class Change {
   readonly #events: Omit<Event, 'cursor' | 'at'>[] = [];
   #told: Promise<unknown> | null = null;
 
-  constructor(db: Session, engine: SqlEngine, { value, now }: { value: number; now: number }) {
+  constructor(db: Connection, engine: SqlEngine, { value, now }: { value: number; now: number }) {
     this.db = db;
     this.engine = engine;
     this.commit = value;
@@ -188,7 +188,7 @@ export async function together(...work: readonly Promise<unknown>[]): Promise<un
 type Answers<T extends readonly Promise<unknown>[]> = { -readonly [Index in keyof T]: Awaited<T[Index]> };
 
 /** Whatever is left of a transaction must not become part of the connection's next one. */
-async function rollback(db: Session): Promise<void> {
+async function rollback(db: Connection): Promise<void> {
   await sql
     .raw('ROLLBACK')
     .execute(db)
@@ -208,7 +208,7 @@ const onlyExecutes = { config: { dialect }, dialect, driver: new DummyDriver() }
 
 const attemptsMax = 5;
 
-async function nextCommit(db: Session, engine: SqlEngine): Promise<{ value: number; now: number }> {
+async function nextCommit(db: Connection, engine: SqlEngine): Promise<{ value: number; now: number }> {
   const { rows } = await sql<{ value: number; now: number }>`
     UPDATE sequences SET value = value + 1 WHERE name = 'commit' RETURNING value, ${engine.now} AS now`.execute(db);
   const row = rows[0];

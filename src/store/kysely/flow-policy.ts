@@ -6,7 +6,7 @@ import { type FlowDecision, type FlowDefault, type FlowQuestion, resolveFlow } f
 import type { FlowPolicyRow } from '../group.ts';
 import type { FlowPolicyChange, FlowPolicyFilter, Page, PageRequest } from '../store.ts';
 import { flowPolicyView } from '../views.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { flowPolicyRow } from './rows.ts';
 import type { FlowPolicyTable } from './schema.ts';
@@ -76,7 +76,7 @@ export function flowResolve(
   });
 }
 
-async function find(db: Session, id: string): Promise<FlowPolicyRow | null> {
+async function find(db: Connection, id: string): Promise<FlowPolicyRow | null> {
   const record = await db.selectFrom('flow_policies').selectAll().where('id', '=', id).executeTakeFirst();
   return record === undefined ? null : flowPolicyRow(record);
 }

@@ -16,7 +16,7 @@ import type {
   VolumeRow,
   Wait,
 } from '../group.ts';
-import { type Session, together } from './database.ts';
+import { type Connection, together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { attachmentRow, flowPolicyRow, hostRow, poolRow, storageNodeRow, volumeRow } from './rows.ts';
 import type {
@@ -35,10 +35,10 @@ import { sql } from './sql.ts';
  * what nobody asks for is not loaded.
  */
 export class GroupLoader {
-  readonly #db: Session;
+  readonly #db: Connection;
   readonly #engine: SqlEngine;
 
-  constructor(db: Session, engine: SqlEngine) {
+  constructor(db: Connection, engine: SqlEngine) {
     this.#db = db;
     this.#engine = engine;
   }

@@ -11,7 +11,7 @@ import type { Host } from '../../domain/host.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Principal } from '../../domain/principal.ts';
 import type { HostRegistration, Page, PageRequest } from '../store.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { portsReplace, samePorts } from './port.ts';
@@ -81,7 +81,7 @@ export async function hostsExpire(database: Database, silentMs: number): Promise
   });
 }
 
-async function find(db: Session, name: string): Promise<Host | null> {
+async function find(db: Connection, name: string): Promise<Host | null> {
   const record = await findRecord(db, name);
   if (record === null) return null;
   const ports = await db
@@ -93,11 +93,11 @@ async function find(db: Session, name: string): Promise<Host | null> {
   return hostResource(record, ports);
 }
 
-async function findRecord(db: Session, name: string): Promise<HostTable | null> {
+async function findRecord(db: Connection, name: string): Promise<HostTable | null> {
   return (await db.selectFrom('hosts').selectAll().where('name', '=', name).executeTakeFirst()) ?? null;
 }
 
-async function portsOf(db: Session, engine: SqlEngine, hosts: readonly HostTable[]): Promise<PortTable[]> {
+async function portsOf(db: Connection, engine: SqlEngine, hosts: readonly HostTable[]): Promise<PortTable[]> {
   const names = engine.texts(hosts.map(({ name }) => name));
   const { rows } = await sql<PortTable>`
     SELECT * FROM ports WHERE kind = 'initiator' AND owner IN ${names}`.execute(db);

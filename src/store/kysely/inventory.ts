@@ -10,7 +10,7 @@ import type { Attachment } from '../../domain/attachment.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { HostInventoryReport } from '../store.ts';
 import { attachmentViews, hostSidesWrite, sideOf } from './attachment.ts';
-import type { Database, Session } from './database.ts';
+import type { Connection, Database } from './database.ts';
 import { notFound } from './host.ts';
 import type { HostSideOfAttachment } from './host-report.ts';
 import type { AttachmentTable } from './schema.ts';
@@ -48,18 +48,18 @@ export async function inventoryReport(database: Database, report: HostInventoryR
   return database.read((db) => answer(db, database, report));
 }
 
-async function liveAttachments(db: Session, host: string): Promise<AttachmentTable[]> {
+async function liveAttachments(db: Connection, host: string): Promise<AttachmentTable[]> {
   return db.selectFrom('attachments').selectAll().where('host', '=', host).orderBy('id').execute();
 }
 
-async function answer(db: Session, database: Database, report: HostInventoryReport): Promise<InventoryAnswer> {
+async function answer(db: Connection, database: Database, report: HostInventoryReport): Promise<InventoryAnswer> {
   const records = await liveAttachments(db, report.host);
   const live = new Set(records.map(({ id }) => id));
   const wanted = await attachmentViews(db, database.engine, records);
   return { wanted, unwanted: report.present.filter((id) => !live.has(id)) };
 }
 
-async function recordScan(db: Session, database: Database, report: HostInventoryReport): Promise<void> {
+async function recordScan(db: Connection, database: Database, report: HostInventoryReport): Promise<void> {
   const { host, bootId, sequence } = report;
   const { rows } = await sql`
     UPDATE hosts SET inventory_sequence = ${sequence}, last_seen_at = ${database.engine.now}

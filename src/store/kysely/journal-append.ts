@@ -1,6 +1,6 @@
 import { problem } from '../../domain/errors.ts';
 import type { AcceptAnswer, NewBatch } from '../store.ts';
-import { type Session, together } from './database.ts';
+import { type Connection, together } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
 import { type Sql, sql } from './sql.ts';
@@ -17,7 +17,7 @@ export class JournalAppender {
 
   /** `at`: when the batches are said to be accepted; the time of the change that carries them on, if there is one. */
   async accept(
-    db: Session,
+    db: Connection,
     batches: readonly NewBatch[],
     at: number | Sql = this.#engine.now,
   ): Promise<readonly AcceptAnswer[]> {
@@ -32,19 +32,19 @@ export class JournalAppender {
     return decided.answers;
   }
 
-  async #nextSequence(db: Session, count: number): Promise<number> {
+  async #nextSequence(db: Connection, count: number): Promise<number> {
     const { rows } = await sql<{ value: number }>`
       UPDATE sequences SET value = value + ${count} WHERE name = 'journal' RETURNING value`.execute(db);
     return Number(rows[0]?.value) - count + 1;
   }
 
-  async #backlogOperations(db: Session): Promise<number> {
+  async #backlogOperations(db: Connection): Promise<number> {
     const { rows } = await sql<{ operations: number | null }>`
       SELECT sum(operation_count) AS operations FROM batches WHERE state <> 'ended'`.execute(db);
     return rows[0]?.operations ?? 0;
   }
 
-  async #knownKeys(db: Session, batches: readonly NewBatch[]): Promise<Map<string, KnownKey>> {
+  async #knownKeys(db: Connection, batches: readonly NewBatch[]): Promise<Map<string, KnownKey>> {
     const keys = batches.flatMap(({ principal, idempotency }) =>
       idempotency === null ? [] : [{ principal: principal.id, route: idempotency.route, key: idempotency.key }],
     );
@@ -58,12 +58,12 @@ export class JournalAppender {
     );
   }
 
-  async #append(db: Session, batches: readonly NewBatch[], where: Appended): Promise<void> {
+  async #append(db: Connection, batches: readonly NewBatch[], where: Appended): Promise<void> {
     if (batches.length === 0) return;
     await together(this.#insertBatches(db, batches, where), this.#insertKeys(db, batches, where));
   }
 
-  async #insertBatches(db: Session, batches: readonly NewBatch[], { firstSeq, at }: Appended): Promise<void> {
+  async #insertBatches(db: Connection, batches: readonly NewBatch[], { firstSeq, at }: Appended): Promise<void> {
     const records = batches.map((batch, index) => ({
       seq: firstSeq + index,
       id: batch.id,
@@ -87,7 +87,7 @@ export class JournalAppender {
     );
   }
 
-  async #insertKeys(db: Session, batches: readonly NewBatch[], { at }: Appended): Promise<void> {
+  async #insertKeys(db: Connection, batches: readonly NewBatch[], { at }: Appended): Promise<void> {
     const keys = batches.flatMap(({ id, principal, idempotency }) => {
       if (idempotency === null) return [];
       const { route, key, bodyHash } = idempotency;

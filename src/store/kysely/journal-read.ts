@@ -1,7 +1,7 @@
 import { limits } from '../../config/limits.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
 import type { Backlog, OperationFilter, Page, PageRequest } from '../store.ts';
-import type { Database, Session } from './database.ts';
+import type { Connection, Database } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { positionsPerBatch } from './group-write.ts';
 import { positionBefore } from './page.ts';
@@ -96,7 +96,7 @@ interface Wanted {
 
 type Positioned = readonly [position: number, operation: Operation];
 
-async function endedOperations(db: Session, { filter, before, atMost }: Wanted): Promise<Positioned[]> {
+async function endedOperations(db: Connection, { filter, before, atMost }: Wanted): Promise<Positioned[]> {
   let query = db.selectFrom('operations').selectAll().where('position', '<', before);
   if (filter.state !== undefined) query = query.where('state', '=', filter.state);
   if (filter.type !== undefined) query = query.where('type', '=', filter.type);
@@ -107,7 +107,7 @@ async function endedOperations(db: Session, { filter, before, atMost }: Wanted):
 /** Batches whose operations are looked through at once; those of one type can be few among many. */
 const openBatchesAtOnce = 64;
 
-async function openOperations(db: Session, engine: SqlEngine, wanted: Wanted): Promise<Positioned[]> {
+async function openOperations(db: Connection, engine: SqlEngine, wanted: Wanted): Promise<Positioned[]> {
   const found: Positioned[] = [];
   const { filter, before, atMost } = wanted;
   if (filter.state === 'succeeded' || filter.state === 'failed') return found;
@@ -125,7 +125,11 @@ async function openOperations(db: Session, engine: SqlEngine, wanted: Wanted): P
 }
 
 /** Newest first. */
-async function openOperationsOf(db: Session, engine: SqlEngine, batches: readonly BatchTable[]): Promise<Positioned[]> {
+async function openOperationsOf(
+  db: Connection,
+  engine: SqlEngine,
+  batches: readonly BatchTable[],
+): Promise<Positioned[]> {
   const begun = batches.filter(({ state }) => state === 'running');
   const ended = begun.length === 0 ? [] : await operationsOf(db, engine, begun);
   const byBatch = Map.groupBy(ended, ({ batch }) => batch);
@@ -142,7 +146,11 @@ function matches([position, { state, type }]: Positioned, { filter, before }: Wa
 }
 
 /** The operations of the batches that have ended. */
-async function operationsOf(db: Session, engine: SqlEngine, batches: readonly BatchTable[]): Promise<OperationTable[]> {
+async function operationsOf(
+  db: Connection,
+  engine: SqlEngine,
+  batches: readonly BatchTable[],
+): Promise<OperationTable[]> {
   const seqs = batches.map(({ seq }) => ({ seq }));
   const { rows } = await sql<OperationTable>`
     SELECT o.* FROM ${engine.rows(seqs, { seq: 'bigint' })} b JOIN operations o

@@ -24,7 +24,7 @@ export async function migrate(database: Database): Promise<void> {
   if (error !== undefined)
     throw new Failure('store-unavailable', 'The store could not be brought up to date.', { cause: error });
   await sql`INSERT INTO meta (key, value) VALUES ('store-id', ${randomUUID()}) ON CONFLICT (key) DO NOTHING`.execute(
-    database.session,
+    database.connection,
   );
 }
 

@@ -8,7 +8,7 @@
 import { assert } from '../../domain/errors.ts';
 import type { VolumeState } from '../../domain/volume.ts';
 import type { PoolCount, PoolDelta } from '../group.ts';
-import type { Session } from './database.ts';
+import type { Connection } from './database.ts';
 import type { ColumnType, SqlEngine } from './engine.ts';
 import { sql } from './sql.ts';
 
@@ -28,7 +28,7 @@ const columns: Readonly<Record<string, ColumnType>> = {
 };
 
 /** One statement for any number of pools. */
-export async function poolCountsApply(db: Session, engine: SqlEngine, deltas: readonly PoolDelta[]): Promise<void> {
+export async function poolCountsApply(db: Connection, engine: SqlEngine, deltas: readonly PoolDelta[]): Promise<void> {
   const rows = deltas.filter(changesSomething).map(({ pool, counts: by }) => ({ ...zero, ...by, pool }));
   if (rows.length === 0) return;
   const sets = counts.map((count) => sql`${sql.id(count)} = ${sql.ref(`pools.${count}`)} + ${sql.ref(`j.${count}`)}`);

@@ -1,7 +1,7 @@
 /** Free volumes that their pool may no longer keep, because it drains or was made smaller, are retired. */
 
 import { limits } from '../../config/limits.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
 import type { VolumeInPool } from './settle.ts';
@@ -26,7 +26,7 @@ interface Excess {
 }
 
 /** By pool, how many free volumes are too many; and whether a pool that is to be deleted has none left at all. */
-async function surplus(db: Session): Promise<{ readonly excess: readonly Excess[]; readonly empty: boolean }> {
+async function surplus(db: Connection): Promise<{ readonly excess: readonly Excess[]; readonly empty: boolean }> {
   const { rows } = await sql<Excess>`
     SELECT name AS pool,
       CASE WHEN state = 'draining' THEN free ELSE provisioning + free + allocated + wiping + failed - max_volumes END AS count
@@ -38,7 +38,7 @@ async function surplus(db: Session): Promise<{ readonly excess: readonly Excess[
   return { excess, empty: await deletedAndEmpty(db) };
 }
 
-async function deletedAndEmpty(db: Session): Promise<boolean> {
+async function deletedAndEmpty(db: Connection): Promise<boolean> {
   const { rows } = await sql`
     SELECT 1 FROM pools
     WHERE deleting = 1 AND provisioning + free + allocated + wiping + failed + retired = 0 LIMIT 1`.execute(db);

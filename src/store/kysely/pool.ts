@@ -10,7 +10,7 @@ import { Failure } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Pool } from '../../domain/pool.ts';
 import type { Created, NewPool, Page, PageRequest, PoolChange } from '../store.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { poolResource } from './rows.ts';
 import type { PoolTable } from './schema.ts';
@@ -109,18 +109,18 @@ export async function poolBlock(database: Database, name: string, reason: string
   });
 }
 
-async function find(db: Session, name: string): Promise<PoolTable | null> {
+async function find(db: Connection, name: string): Promise<PoolTable | null> {
   return (await db.selectFrom('pools').selectAll().where('name', '=', name).executeTakeFirst()) ?? null;
 }
 
-async function required(db: Session, name: string): Promise<PoolTable> {
+async function required(db: Connection, name: string): Promise<PoolTable> {
   const record = await find(db, name);
   if (record === null) throw new Failure('pool-not-found', `There is no pool "${name}".`);
   return record;
 }
 
 /** The pool of that name when its fields are those that are asked for; null: there is none. */
-async function existing(db: Session, pool: NewPool): Promise<Created<Pool> | null> {
+async function existing(db: Connection, pool: NewPool): Promise<Created<Pool> | null> {
   const record = await find(db, pool.name);
   if (record === null) return null;
   if (record.deleting === 1) throw beingDeleted(pool.name);
@@ -150,7 +150,7 @@ async function insert(tx: Change, pool: NewPool): Promise<Created<Pool>> {
 }
 
 /** The stated storage node, or of those that have the backend the one that was seen last: others may be gone. */
-async function placeOf(db: Session, { backend, storageNode }: NewPool): Promise<string> {
+async function placeOf(db: Connection, { backend, storageNode }: NewPool): Promise<string> {
   const nodes = await db
     .selectFrom('storage_nodes')
     .select(['name', 'backends'])

@@ -51,7 +51,7 @@ export function openPostgres(url: string, options: PostgresOptions): Database {
 export async function assertDurable(database: Database): Promise<void> {
   const { rows } = await sql<{ name: string; setting: string }>`
     SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')`
-    .execute(database.session)
+    .execute(database.connection)
     .catch((error: unknown) => {
       throw new Failure('store-unavailable', `PostgreSQL cannot be used: ${wordsOf(error)}`, { cause: error });
     });

@@ -5,7 +5,7 @@ import { assert, Failure } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
 import type { QosLimits, QosPolicy } from '../../domain/qos-policy.ts';
 import type { Created, NewQosPolicy, Page, PageRequest } from '../store.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { qosPolicyResource } from './rows.ts';
 import { sql } from './sql.ts';
@@ -60,19 +60,19 @@ export function qosPolicyDelete(database: Database, name: string, ifVersion: num
   });
 }
 
-async function find(db: Session, name: string): Promise<QosPolicy | null> {
+async function find(db: Connection, name: string): Promise<QosPolicy | null> {
   const record = await db.selectFrom('qos_policies').selectAll().where('name', '=', name).executeTakeFirst();
   return record === undefined ? null : qosPolicyResource(record);
 }
 
-async function required(db: Session, name: string, ifVersion: number | null): Promise<QosPolicy> {
+async function required(db: Connection, name: string, ifVersion: number | null): Promise<QosPolicy> {
   const policy = await find(db, name);
   if (policy === null) throw new Failure('qos-policy-not-found', `There is no QoS policy "${name}".`);
   if (ifVersion === null || policy.version === ifVersion) return policy;
   throw new Failure('etag-mismatch', `QoS policy "${name}" has changed since it was read.`);
 }
 
-async function existing(db: Session, policy: NewQosPolicy): Promise<Created<QosPolicy> | null> {
+async function existing(db: Connection, policy: NewQosPolicy): Promise<Created<QosPolicy> | null> {
   const known = await find(db, policy.name);
   if (known === null) return null;
   const field = fields.find((name) => known[name] !== policy[name]);

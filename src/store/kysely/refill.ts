@@ -12,7 +12,7 @@ import { newId, newSerial, wwidOf } from '../../domain/ids.ts';
 import type { ProvisionRequest } from '../../storage-node/storage-node.ts';
 import type { VolumeRow } from '../group.ts';
 import type { PoolEffect, VolumeSettle } from '../store.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
 import { poolRow, volumeColumns, volumeRecord, volumeRow } from './rows.ts';
@@ -90,7 +90,7 @@ interface Need {
 }
 
 /** How many volumes the pool lacks and has room for; null when none. */
-async function need(db: Session, pool: string): Promise<Need | null> {
+async function need(db: Connection, pool: string): Promise<Need | null> {
   const { rows } = await sql<PoolTable & { coming: number }>`
     SELECT pools.*, (SELECT count(*) FROM volumes WHERE volumes.pool = pools.name AND ${refilled}) AS coming
     FROM pools WHERE name = ${pool} AND pools.state = 'active' AND blocked_reason IS NULL`.execute(db);

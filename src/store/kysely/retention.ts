@@ -6,7 +6,7 @@
  */
 
 import { limits } from '../../config/limits.ts';
-import type { Database, Session } from './database.ts';
+import type { Connection, Database } from './database.ts';
 import { sql } from './sql.ts';
 
 export interface RetentionLimits {
@@ -70,7 +70,7 @@ interface Ended {
 }
 
 async function purgeBatches(database: Database, ageMs: number, atMost: number): Promise<number> {
-  const expired = (db: Session) => expiredBatches(database, db, { ageMs, atMost });
+  const expired = (db: Connection) => expiredBatches(database, db, { ageMs, atMost });
   if ((await database.read(expired)).length === 0) return 0;
   return database.plain(async (db) => {
     const batches = await expired(db);
@@ -90,7 +90,7 @@ async function purgeBatches(database: Database, ageMs: number, atMost: number): 
 
 async function expiredBatches(
   database: Database,
-  db: Session,
+  db: Connection,
   { ageMs, atMost }: { readonly ageMs: number; readonly atMost: number },
 ): Promise<readonly Ended[]> {
   const before = sql`${database.engine.now} - CAST(${ageMs} AS bigint)`;

@@ -10,7 +10,7 @@ import type { SqliteList } from './sqlite-lists.ts';
 export type SqlValue = string | number | bigint | null | SqliteList;
 
 /** What statements are executed on. */
-export interface SqlSession {
+export interface SqlConnection {
   run<T>(statement: Sql<T>): Promise<QueryResult<T>>;
 }
 
@@ -28,8 +28,8 @@ export class Sql<T = unknown> implements Expression<T> {
     return undefined;
   }
 
-  execute(session: SqlSession): Promise<QueryResult<T>> {
-    return session.run(this);
+  execute(connection: SqlConnection): Promise<QueryResult<T>> {
+    return connection.run(this);
   }
 
   /** The parameters in their order, and the texts before, between and behind them. */

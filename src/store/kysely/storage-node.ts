@@ -5,7 +5,7 @@ import { assert, Failure } from '../../domain/errors.ts';
 import type { StorageNode } from '../../domain/host.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Page, PageRequest, StorageNodeRegistration } from '../store.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { portsReplace, samePorts } from './port.ts';
 import { storageNodeResource } from './rows.ts';
@@ -36,7 +36,7 @@ export function storageNodeList(database: Database, page: PageRequest): Promise<
   });
 }
 
-async function find(db: Session, name: string): Promise<StorageNode | null> {
+async function find(db: Connection, name: string): Promise<StorageNode | null> {
   const record = await db.selectFrom('storage_nodes').selectAll().where('name', '=', name).executeTakeFirst();
   if (record === undefined) return null;
   const ports = await db

@@ -3,7 +3,7 @@
 import { Failure } from '../../domain/errors.ts';
 import type { Principal, Token } from '../../domain/principal.ts';
 import type { NewToken, Page, PageRequest } from '../store.ts';
-import type { Database, Session } from './database.ts';
+import type { Connection, Database } from './database.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { tokenResource } from './rows.ts';
 import type { TokenTable } from './schema.ts';
@@ -53,7 +53,7 @@ export async function tokenFind(database: Database, hash: string): Promise<Princ
   return { id, name, role, host };
 }
 
-async function repeated(db: Session, token: NewToken): Promise<TokenTable> {
+async function repeated(db: Connection, token: NewToken): Promise<TokenTable> {
   const query = db.selectFrom('tokens').selectAll().where('id', '=', token.id);
   const record = await query.where('hash', '=', token.hash).where('name', '=', token.name).executeTakeFirst();
   if (record !== undefined) return record;

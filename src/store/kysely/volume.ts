@@ -4,7 +4,7 @@ import { assert, Failure } from '../../domain/errors.ts';
 import type { Volume } from '../../domain/volume.ts';
 import type { Page, PageRequest, VolumeFilter } from '../store.ts';
 import { volumeView } from '../views.ts';
-import type { Change, Database, Session } from './database.ts';
+import type { Change, Connection, Database } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
@@ -49,20 +49,20 @@ export function volumeClear(database: Database, nameOrId: string): Promise<Volum
   });
 }
 
-async function find(db: Session, nameOrId: string): Promise<VolumeTable | null> {
+async function find(db: Connection, nameOrId: string): Promise<VolumeTable | null> {
   const { rows } = await sql<VolumeTable>`SELECT * FROM volumes WHERE id = ${nameOrId} OR name = ${nameOrId}`.execute(
     db,
   );
   return rows[0] ?? null;
 }
 
-async function view(db: Session, engine: SqlEngine, record: VolumeTable): Promise<Volume> {
+async function view(db: Connection, engine: SqlEngine, record: VolumeTable): Promise<Volume> {
   const [volume] = await views(db, engine, [record]);
   assert(volume !== undefined, 'volume-view');
   return volume;
 }
 
-async function views(db: Session, engine: SqlEngine, records: readonly VolumeTable[]): Promise<Volume[]> {
+async function views(db: Connection, engine: SqlEngine, records: readonly VolumeTable[]): Promise<Volume[]> {
   if (records.length === 0) return [];
   const ids = engine.texts(records.map(({ id }) => id));
   const { rows } = await sql<AttachmentTable>`
