@@ -25,10 +25,10 @@ export async function bringUp(
   if (!attachment.formatted) await formatOnce(context, device, attachment);
   const mounted = { ...record, state: 'mounted', held: heldOf(attachment), device: device.path, heldBy: null } as const;
   await allOf([
-    reportAttached(context, attachment, device.proof),
     context.host
       .mount(device, target, mountOptions(record, attachment.filesystem))
       .then(() => context.journal.put(mounted)),
+    nextTick().then(() => reportAttached(context, attachment, device.proof)),
   ]);
   return mounted;
 }
@@ -72,6 +72,11 @@ function mountOptions(record: MountRecord, filesystem: FilesystemType): MountOpt
     ...(gid === undefined ? {} : { gid }),
     ...(mode === undefined ? {} : { mode }),
   };
+}
+
+/** The mount takes longer than the report: it is on its way before a controller in this process takes to its own work. */
+function nextTick(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }
 
 /** Waits for every one, also after a failure: nothing may still be going on when the caller begins to undo. */

@@ -326,9 +326,9 @@ export class Mounts {
   ): Promise<{ readonly ending: MountRecord; readonly asked: boolean }> {
     const { journal, link } = this.#context;
     const ending: MountRecord = record.state === 'detaching' ? record : { ...record, state: 'unmounting' };
-    const [stored, seen] = await Promise.allSettled([
-      journal.put(ending),
+    const [seen, stored] = await Promise.allSettled([
       link.call((controller) => controller.attachmentGet(held.target.attachmentId)),
+      journal.put(ending),
     ]);
     if (stored.status === 'rejected') throw stored.reason;
     if (seen.status === 'rejected') {
