@@ -11,6 +11,7 @@ import type { Clock } from '../system/clock.ts';
 import type { AgentContext, AgentLogger } from './context.ts';
 import { ControllerLink, type Reachability } from './controller-link.ts';
 import type { ControllerPort } from './controller-port.ts';
+import { FollowedStore, type FollowedStoreState } from './followed-store.ts';
 import type { MountJournal, MountRecord } from './mount-journal.ts';
 import { resolvedPath } from './mount-path.ts';
 import { type MountAnswer, type MountRequest, Mounts, type UnmountOptions } from './mounts.ts';
@@ -42,7 +43,7 @@ export interface AgentOptions {
 }
 
 export interface Unready {
-  readonly part: 'controller' | 'registration';
+  readonly part: 'controller' | 'registration' | 'store';
   readonly reason: string;
 }
 
@@ -52,6 +53,7 @@ export interface AgentStatus {
   readonly capabilities: HostCapabilities;
   readonly controller: Reachability;
   readonly registration: RegistrationState;
+  readonly store: FollowedStoreState;
   readonly lastReconcile: ReconcileSummary | null;
   readonly mounts: Readonly<Record<MountRecord['state'], number>>;
 }
@@ -88,14 +90,17 @@ export class Agent {
     const port = observedController(options.controller, observer);
     let agent: Agent | null = null;
     // What it missed meanwhile, this host's name among it, need not wait for the timer.
-    const link = new ControllerLink({ port, deadlineMs, clock, onReturn: () => agent?.nudge() });
+    const link = new ControllerLink({ port, deadlineMs, clock, onReturn: () => agent?.returned() });
     const bounds = {
       releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
       mounts: limits.mountsPerHost,
     };
     const volumesDirectory = join(await resolvedPath(options.stateDirectory, () => false), 'volumes');
-    const context = { hostName, bootId, volumesDirectory, link, host, journal, clock, logger, limits: bounds };
+    const begin = () => link.call((controller) => controller.inventoryBegin(hostName));
+    const path = join(options.stateDirectory, 'followed-store.json');
+    const store = await FollowedStore.open({ path, bootId, host, logger, begin });
+    const context = { hostName, bootId, volumesDirectory, link, store, host, journal, clock, logger, limits: bounds };
     agent = new Agent(context, machineId, options);
     return agent;
   }
@@ -130,8 +135,14 @@ export class Agent {
     this.reconcile().catch((error: unknown) => this.#context.logger.error({ err: error }, 'reconciling ended badly'));
   }
 
+  /** The controller answers again. */
+  returned(): void {
+    this.#context.store.doubt();
+    this.nudge();
+  }
+
   status(): AgentStatus {
-    const { hostName, host, link } = this.#context;
+    const { hostName, host, link, store } = this.#context;
     const mounts = { attaching: 0, mounted: 0, unmounting: 0, detaching: 0 };
     for (const { state } of this.mounts()) mounts[state] += 1;
     return {
@@ -140,6 +151,7 @@ export class Agent {
       capabilities: host.capabilities,
       controller: link.reachability,
       registration: this.#registration.state,
+      store: store.state,
       lastReconcile: this.#reconciler.last,
       mounts,
     };
@@ -151,7 +163,9 @@ export class Agent {
     const { registered, problem: refusal } = this.#registration.state;
     if (refusal !== null) return [{ part: 'registration', reason: refusal.detail }];
     if (reachable !== true) return [{ part: 'controller', reason: problem ?? 'It has not answered yet.' }];
-    return registered ? [] : [{ part: 'registration', reason: 'The controller has not been told of this host yet.' }];
+    if (!registered) return [{ part: 'registration', reason: 'The controller has not been told of this host yet.' }];
+    const { problem: foreign } = this.#context.store.state;
+    return foreign === null ? [] : [{ part: 'store', reason: foreign }];
   }
 
   /** The first run begins at once. */

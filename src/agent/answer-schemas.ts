@@ -5,6 +5,7 @@ import { portFields } from '../http/schema/port.ts';
 import type { ProblemDocument } from '../http/schema/problem.ts';
 import type { AgentStatus, Unready } from './agent.ts';
 import type { Reachability } from './controller-link.ts';
+import type { FollowedStoreState } from './followed-store.ts';
 import { mountTransitions } from './mount-journal.ts';
 import type { MountView } from './mount-schema.ts';
 import type { ReconcileSummary } from './reconcile.ts';
@@ -74,6 +75,10 @@ export const agentStatusSchema = out.named<AgentStatus>(
         code: out.text('Stable code, for programs.', 'host-conflict'),
         detail: out.text('What happened, for people.'),
       }),
+    }),
+    store: out.object<FollowedStoreState>('Which store this host follows.', {
+      id: out.textOrNull('Its id; null: none was seen yet.', '7b0f5a52-54d5-4f0f-8a3f-0c7f6f3f0a11', null),
+      problem: out.textOrNull("Why the controller's store is not followed; null while it is.", null),
     }),
     lastReconcile: out.objectOrNull<ReconcileSummary>('The last comparison of this machine with the controller.', {
       at: out.instant('When it ended'),

@@ -2,6 +2,7 @@ import type { Attachment } from '../domain/attachment.ts';
 import type { DeviceTarget, Host } from '../host/host.ts';
 import type { Clock } from '../system/clock.ts';
 import type { ControllerLink } from './controller-link.ts';
+import type { FollowedStore } from './followed-store.ts';
 import type { HeldAttachment, MountJournal } from './mount-journal.ts';
 
 /** What every part of the agent works with. */
@@ -12,6 +13,7 @@ export interface AgentContext {
   /** Where mounts without a path of their own are shown; without symbolic links. */
   readonly volumesDirectory: string;
   readonly link: ControllerLink;
+  readonly store: FollowedStore;
   readonly host: Host;
   readonly journal: MountJournal;
   readonly clock: Clock;

@@ -1,5 +1,5 @@
 import type { AccessMode, Attachment, HostSide } from '../domain/attachment.ts';
-import type { Host, Port } from '../domain/host.ts';
+import type { Host, InventoryBegun, Port } from '../domain/host.ts';
 import type { Volume } from '../domain/volume.ts';
 
 /**
@@ -33,8 +33,8 @@ export interface ControllerPort {
   ): Promise<void>;
   /** `PUT /v1/attachments/{id}/host-state`. `stale-epoch` or `attachment-not-found` when it has moved on. */
   hostStateReport(report: HostSideReport): Promise<Attachment>;
-  /** Begins a scan: the sequence marks what the controller knew when it began. */
-  inventoryBegin(host: string): Promise<number>;
+  /** Begins a scan: what the controller's store knew when it began, and which store it is. */
+  inventoryBegin(host: string): Promise<InventoryBegun>;
   inventoryReport(report: PresenceReport): Promise<PresenceAnswer>;
 }
 

@@ -151,6 +151,7 @@ export class Mounts {
     const present = journal.atPath(wish.path);
     if (present?.state === 'mounted') return { ...(await this.#again(present, wish)), existing: true };
     await this.#options.registration.ensure();
+    await this.#context.store.ensure();
     await this.#finishLeftovers(wish.volumeId);
     this.#checkRoom(wish);
     const shared = journal.ofVolume(wish.volumeId).find((each) => each.state === 'mounted')?.held ?? null;

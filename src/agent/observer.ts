@@ -45,6 +45,7 @@ export function observedHost(host: Host, observer: AgentObserver): Host {
     unmount: (path) => timed('unmount', host.unmount(path)),
     detach: (target) => timed('detach', host.detach(target)),
     servedEpoch: (volumeId) => host.servedEpoch(volumeId),
+    forgetEpochs: () => host.forgetEpochs(),
     inventory: () => host.inventory(),
     close: () => host.close(),
   };

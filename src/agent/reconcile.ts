@@ -3,10 +3,10 @@
  *
  * The order is what makes it safe: the scan's sequence, then reality, then intent. Whatever somebody works on meanwhile
  * is left alone, and each attachment is asked for again just before something is done about it. An inventory that
- * cannot be read ends the run: nothing is reported and nothing removed.
+ * cannot be read ends the run: nothing is reported and nothing removed. So does a store that this host does not follow.
  */
 import type { Attachment } from '../domain/attachment.ts';
-import { problemOf } from '../domain/errors.ts';
+import { Failure, problemOf } from '../domain/errors.ts';
 import type { DeviceFound, HostInventory } from '../host/host.ts';
 import { GroupCommit } from '../system/group-commit.ts';
 import { type AgentContext, heldOf } from './context.ts';
@@ -99,8 +99,8 @@ export class Reconciler {
   }
 
   async #scan(): Promise<Scan> {
-    const { host, hostName, link } = this.#options.context;
-    const sequence = await link.call((controller) => controller.inventoryBegin(hostName));
+    const { host, hostName, link, store } = this.#options.context;
+    const { sequence } = await store.follow();
     const inventory = await host.inventory();
     const attachments = await link.call((controller) => controller.attachmentList({ host: hostName }));
     return { sequence, inventory, attachments };
@@ -147,6 +147,7 @@ export class Reconciler {
       });
       return outcome;
     } catch (error) {
+      if (error instanceof Failure && error.code === 'store-foreign') return 'foreign';
       const attachment = view.listed === null ? null : heldOf(view.listed).target.attachmentId;
       context.logger.warn({ err: error, volume: view.volumeId, attachment }, 'a volume could not be reconciled');
       return 'failed';

@@ -110,13 +110,18 @@ export async function removeDevice(
   records: readonly MountRecord[],
 ): Promise<DeviceProof | null> {
   try {
-    return await context.host.detach(target);
+    return await context.host.detach(context.store.isJustAdopted ? atServedEpoch(context, target) : target);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.code === 'stale-epoch') return null;
     if (error.code === 'device-busy') await keepDetaching(context, records, error.problem.detail);
     throw error;
   }
+}
+
+/** Of the former store's epochs none may be served again: those of the store that was adopted may be lower. */
+function atServedEpoch({ host }: AgentContext, target: DeviceTarget): DeviceTarget {
+  return { ...target, epoch: host.servedEpoch(target.volumeId) };
 }
 
 async function keepDetaching(context: AgentContext, records: readonly MountRecord[], heldBy: string): Promise<void> {

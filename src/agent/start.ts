@@ -67,6 +67,11 @@ export async function startAgent(options: StartAgentOptions): Promise<RunningAge
 }
 
 function nowOf(agent: Agent): AgentNow {
-  const { mounts, controller, registration } = agent.status();
-  return { mounts, controllerReachable: controller.reachable === true, registered: registration.registered };
+  const { mounts, controller, registration, store } = agent.status();
+  return {
+    mounts,
+    controllerReachable: controller.reachable === true,
+    registered: registration.registered,
+    storeForeign: store.problem !== null,
+  };
 }

@@ -3,7 +3,8 @@
  * made again, what was on its way out goes, and what nobody knows of any more is removed.
  *
  * Relies on the caller to hold the volume and on nobody having worked on it since the scan began. It asks for the
- * attachment again before it acts: the scan's word for it may have aged.
+ * attachment again before it acts: the scan's word for it may have aged. What the controller does not know (any more)
+ * counts only if its store is the followed one afterwards: it may have been replaced since the run began.
  */
 import type { Attachment } from '../domain/attachment.ts';
 import { Failure } from '../domain/errors.ts';
@@ -94,6 +95,7 @@ async function forgetUnanswered(
   view: VolumeView,
   records: readonly MountRecord[],
 ): Promise<VolumeOutcome> {
+  await context.store.follow();
   if (await isInUseUnknown(context, view)) return 'foreign';
   await unmountAll(context, view, records);
   for (const device of view.devices) await context.host.detach(await orphanTarget(context, device));
@@ -108,6 +110,7 @@ async function abandon(
   held: HeldAttachment,
   records: readonly MountRecord[],
 ): Promise<VolumeOutcome> {
+  await context.store.follow();
   if (view.devices.length > 0 && (await isStoreBehind(context, held.target))) return 'foreign';
   await unmountAll(context, view, records);
   await removeDevice(context, held.target, records);
@@ -123,6 +126,8 @@ async function isStoreBehind(
   context: AgentContext,
   { volumeId, epoch }: Pick<DeviceTarget, 'volumeId' | 'epoch'>,
 ): Promise<boolean> {
+  // What the former store had given out, the store in its place need not know.
+  if (context.store.isJustAdopted) return false;
   const volume = await context.link.call((controller) => controller.volumeGet(volumeId));
   const isBehind = volume === null || volume.epoch < epoch;
   if (isBehind) context.logger.error({ volume: volumeId, epoch }, 'the store is behind this host');
@@ -217,6 +222,7 @@ async function removeOrphans(
   view: VolumeView,
   listed: Attachment | null,
 ): Promise<VolumeOutcome> {
+  if (view.devices.length > 0) await context.store.follow();
   if (await isInUseUnknown(context, view)) return 'foreign';
   for (const device of view.devices) await context.host.detach(await orphanTarget(context, device));
   if (listed !== null && listed.state === 'detaching' && view.devices.length > 0) {

@@ -25,6 +25,15 @@ export interface Host {
   readonly version: number;
 }
 
+/** How far the store had come when a host began to scan, and which store it is. */
+export interface InventoryBegun {
+  /** The store's commit number. */
+  readonly sequence: number;
+  readonly storeId: string;
+  /** The stores whose place this one has taken (`fcr adopt`). */
+  readonly replacedStoreIds: readonly string[];
+}
+
 export interface StorageNode {
   readonly id: string;
   readonly name: string;

@@ -14,7 +14,7 @@ import type { AccessMode, Attachment, HostSide } from '../domain/attachment.ts';
 import { Failure } from '../domain/errors.ts';
 import type { Event } from '../domain/event.ts';
 import type { FlowPolicy } from '../domain/flow-policy.ts';
-import type { Host, Port, StorageNode } from '../domain/host.ts';
+import type { Host, InventoryBegun, Port, StorageNode } from '../domain/host.ts';
 import type { Pool } from '../domain/pool.ts';
 import type { Token } from '../domain/principal.ts';
 import type { QosPolicy } from '../domain/qos-policy.ts';
@@ -212,9 +212,8 @@ export class ControllerClient {
   hostDelete(name: string): Promise<void> {
     return this.#delete(`/v1/hosts/${part(name)}`);
   }
-  async inventoryBegin(host: string): Promise<number> {
-    const path = `/v1/hosts/${part(host)}/inventories/begin`;
-    return (await this.#send<{ readonly sequence: number }>('POST', path, undefined)).sequence;
+  inventoryBegin(host: string): Promise<InventoryBegun> {
+    return this.#send<InventoryBegun>('POST', `/v1/hosts/${part(host)}/inventories/begin`, undefined);
   }
   inventoryReport(report: PresenceReport): Promise<InventoryAnswer> {
     const { host, ...body } = report;

@@ -38,6 +38,7 @@ export class Ownership {
   async adopt(node: StorageNode): Promise<void> {
     const there = await node.stamp();
     if (there !== null) await this.#store.generationRaise(there.highestGeneration);
+    await this.#store.storeReplaces(there?.storeId ?? null);
     await this.#store.freeVolumesDistrust(node.name);
     await node.setStamp(await this.#store.storeStamp(), { adopt: true });
     if (!(await this.isOurs(node)))

@@ -3,7 +3,7 @@ import type { Problem } from '../domain/errors.ts';
 import type { Event } from '../domain/event.ts';
 import type { FlowAction, FlowPolicy } from '../domain/flow-policy.ts';
 import type { FlowDecision, FlowQuestion } from '../domain/flow-resolution.ts';
-import type { Host, Port, StorageNode } from '../domain/host.ts';
+import type { Host, InventoryBegun, Port, StorageNode } from '../domain/host.ts';
 import type { Atomicity, Batch, Operation, OperationSpec } from '../domain/operation.ts';
 import type { Pool } from '../domain/pool.ts';
 import type { Principal, Role, Token } from '../domain/principal.ts';
@@ -171,6 +171,11 @@ export interface MaintenanceStore {
   storeStamp(): Promise<{ readonly storeId: string; readonly highestGeneration: number }>;
   /** Raises the store's generation above the given one (`fcr adopt`). */
   generationRaise(above: number): Promise<void>;
+  /**
+   * The store takes the place of `former` (null: of none but itself as it was), under a new id. Changes nothing where it
+   * has taken the place of `former` before.
+   */
+  storeReplaces(former: string | null): Promise<void>;
   /**
    * Free volumes of a storage node whose bytes cannot be trusted (a store that was restored does not know who wrote
    * there since) go back to be wiped. Answers how many.
@@ -390,7 +395,7 @@ export interface ResourceStore {
   hostList(page: PageRequest): Promise<Page<Host>>;
   /** `resource-in-use` while it has attachments. */
   hostDelete(name: string): Promise<void>;
-  inventoryBegin(host: string): Promise<number>;
+  inventoryBegin(host: string): Promise<InventoryBegun>;
   /** Releases what the host no longer has (other boot id, or gone), and answers what the host should have. */
   inventoryReport(
     report: HostInventoryReport,

@@ -14,6 +14,7 @@ export interface AgentNow {
   readonly mounts: Readonly<Record<string, number>>;
   readonly controllerReachable: boolean;
   readonly registered: boolean;
+  readonly storeForeign: boolean;
 }
 
 export interface AgentMetricsOptions {
@@ -52,6 +53,11 @@ export class AgentMetrics {
       Number(agent.controllerReachable),
     );
     gauge('registered', 'Whether the controller knows this host.', (agent) => Number(agent.registered));
+    gauge(
+      'store_foreign',
+      'Whether the store of the controller is not the one that this host follows, or is behind.',
+      (agent) => Number(agent.storeForeign),
+    );
     new Gauge({
       name: 'fcr_agent_mounts',
       help: 'Mounts by state.',

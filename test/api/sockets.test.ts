@@ -98,7 +98,7 @@ test('the client speaks of every resource', async (t) => {
   const policy = await admin.flowPolicyCreate({ action: 'deny', initiatorWwpn: '20000002000000a0' });
   t.is((await admin.flowPolicyUpdate(policy.id, { action: 'permit' }, policy.version)).action, 'permit');
   await admin.flowPolicyDelete(policy.id);
-  t.true((await admin.inventoryBegin('node1')) > 0);
+  t.true((await admin.inventoryBegin('node1')).sequence > 0);
   const params = { name: 'b', sizeBytes: '1GiB' };
   const batch = await admin.batchSubmit({ operations: [{ type: 'volume.create', params }] });
   t.is(batch.operations[0]?.state, 'succeeded');

@@ -22,6 +22,7 @@ export function hostContract({ adapter, declare, makeHarness }: HostContractOpti
   mounts(check);
   removals(check);
   fences(check);
+  otherStores(check);
   reports(check);
 }
 
@@ -265,6 +266,17 @@ function fences(check: Check): void {
     t.is(harness.host.servedEpoch(newer.volumeId), 2);
     t.is(harness.host.servedEpoch(harness.makeTarget().volumeId), 0);
     t.deepEqual(await harness.host.attach(newer), device);
+  });
+}
+
+function otherStores(check: Check): void {
+  check('epochs that are forgotten are forgotten for good: a lower one is a first one', async (t, harness) => {
+    const target = harness.makeTarget();
+    const device = await harness.host.attach({ ...target, epoch: 7 });
+    await harness.host.forgetEpochs();
+    await harness.restart();
+    t.is(harness.host.servedEpoch(target.volumeId), 0);
+    t.deepEqual(await harness.host.attach(target), device);
   });
 }
 

@@ -205,7 +205,7 @@ function detachTests(open: OpenWorld): void {
 }
 
 async function scan(world: StoreWorld, present: readonly string[], sequence?: number, bootId = 'boot1') {
-  const begun = sequence ?? (await world.resources.inventoryBegin('host1'));
+  const begun = sequence ?? (await world.resources.inventoryBegin('host1')).sequence;
   return world.resources.inventoryReport({ host: 'host1', bootId, sequence: begun, present });
 }
 
@@ -269,7 +269,7 @@ function inventoryTests(open: OpenWorld): void {
   test('HAZARD 9: an inventory that began before an attachment changed says nothing about it', async (t) => {
     const world = await open(t);
     await world.host();
-    const before = await world.resources.inventoryBegin('host1');
+    const { sequence: before } = await world.resources.inventoryBegin('host1');
     const attachment = await attached(world, { state: 'attached', hostSide: 'attached', bootId: 'boot0' });
     await scan(world, [], before);
     t.is(await sideOf(world, attachment), 'attached/attached');
@@ -280,7 +280,7 @@ function inventoryTests(open: OpenWorld): void {
   test('HAZARD 9: an older inventory, or one of another boot, is refused', async (t) => {
     const world = await open(t);
     await attached(world);
-    const older = await world.resources.inventoryBegin('host1');
+    const { sequence: older } = await world.resources.inventoryBegin('host1');
     await world.resources.qosPolicyCreate({ ...limitless, name: 'gold' });
     await scan(world, []);
     t.is(await refusal(scan(world, [], older)), 'stale-epoch');

@@ -9,6 +9,7 @@ export function storePoliciesSuite(open: OpenWorld): void {
   qosPolicyTests(open);
   tokenTests(open);
   leaseTests(open);
+  replacementTests(open);
   listTests(open);
 }
 
@@ -222,6 +223,24 @@ function leaseTests(open: OpenWorld): void {
     await world.pool({ minFree: 1 });
     const [effect] = await world.maintenance.refillReserve('pool', 1);
     t.true((effect?.request.generation ?? 0) > highestGeneration + 1_000);
+  });
+}
+
+function replacementTests(open: OpenWorld): void {
+  test('HAZARD 2: a store that takes the place of another one has a new id, and names all that it replaces', async (t) => {
+    const world = await open(t);
+    await world.host();
+    const first = await world.resources.inventoryBegin('host1');
+    t.deepEqual(first.replacedStoreIds, []);
+    await world.maintenance.storeReplaces('former');
+    const second = await world.another().resources.inventoryBegin('host1');
+    t.not(second.storeId, first.storeId);
+    t.deepEqual(second.replacedStoreIds.toSorted(), [first.storeId, 'former'].toSorted());
+    t.is((await world.maintenance.storeStamp()).storeId, second.storeId);
+    await world.maintenance.storeReplaces('former');
+    t.is((await world.maintenance.storeStamp()).storeId, second.storeId);
+    await world.maintenance.storeReplaces(second.storeId);
+    t.true((await world.resources.inventoryBegin('host1')).replacedStoreIds.includes(second.storeId));
   });
 }
 

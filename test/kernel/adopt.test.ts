@@ -72,6 +72,8 @@ test('HAZARD 2: a restored backup deletes nothing before it is adopted, and late
     timeoutMs: 30_000,
     everyMs: 50,
   });
+  const mount = await machine.mount('too-early');
+  t.deepEqual(readdirSync(mount.path), []);
 });
 
 test('HAZARD 2: after an adopted restore no free volume shows what an owner wrote that the store does not know', async (t) => {

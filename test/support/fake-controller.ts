@@ -15,7 +15,7 @@ import type {
 } from '../../src/agent/controller-port.ts';
 import { type Attachment, attachmentTransitions } from '../../src/domain/attachment.ts';
 import { Failure } from '../../src/domain/errors.ts';
-import type { Host } from '../../src/domain/host.ts';
+import type { Host, InventoryBegun } from '../../src/domain/host.ts';
 import { mayFollow } from '../../src/domain/state-machine.ts';
 import type { Volume } from '../../src/domain/volume.ts';
 
@@ -35,6 +35,10 @@ export class FakeController implements ControllerPort {
   /** A detach that the host has confirmed ends this much later. */
   releaseDelayMs = 0;
   onRelease: (attachment: Attachment) => void = () => {};
+  storeId = 'store-1';
+  replacedStoreIds: string[] = [];
+  /** How far the store has fallen behind: a backup was put back. */
+  lostChanges = 0;
   #changes = 0;
   #ids = 0;
   readonly #changedAt = new Map<string, number>();
@@ -67,6 +71,19 @@ export class FakeController implements ControllerPort {
     };
     this.volumes.set(id, volume);
     return volume;
+  }
+
+  /** The store is gone, and an empty one in its place. */
+  emptyStore(): void {
+    this.storeId = `store-after-${this.storeId}`;
+    this.volumes.clear();
+    this.attachments.clear();
+  }
+
+  /** `fcr adopt`. */
+  adopt(former: string): void {
+    this.replacedStoreIds = [...this.replacedStoreIds, this.storeId, former];
+    this.storeId = `adopted-${this.storeId}`;
   }
 
   hostRegister(registration: HostAnnouncement): Promise<Host> {
@@ -140,8 +157,11 @@ export class FakeController implements ControllerPort {
     });
   }
 
-  inventoryBegin(): Promise<number> {
-    return this.#answer('inventoryBegin', () => this.#changes);
+  inventoryBegin(): Promise<InventoryBegun> {
+    return this.#answer('inventoryBegin', () => {
+      const { storeId, replacedStoreIds } = this;
+      return { sequence: this.#changes - this.lostChanges, storeId, replacedStoreIds };
+    });
   }
 
   inventoryReport(report: PresenceReport): Promise<PresenceAnswer> {

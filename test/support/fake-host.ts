@@ -122,6 +122,10 @@ export class FakeHost implements Host {
     return this.#highestEpoch.get(volumeId) ?? 0;
   }
 
+  forgetEpochs(): Promise<void> {
+    return this.#do('forgetEpochs', () => this.#highestEpoch.clear());
+  }
+
   inventory(): Promise<HostInventory> {
     return this.#do('inventory', () => {
       if (this.unreadable) throw new Failure('device-error', 'the devices cannot be read');

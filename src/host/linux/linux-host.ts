@@ -236,6 +236,10 @@ export class LinuxHost implements Host {
     return this.#fence.get(volumeId) ?? 0;
   }
 
+  forgetEpochs(): Promise<void> {
+    return this.#fence.forget([...this.#fence.keys()]);
+  }
+
   async inventory(): Promise<HostInventory> {
     const sequence = this.#nextSequence();
     const { bootId } = await this.identity();

@@ -153,6 +153,10 @@ export class SimulatedHost implements Host {
     return this.#state.epochs.get(volumeId) ?? 0;
   }
 
+  forgetEpochs(): Promise<void> {
+    return this.#append([{ kind: 'epochs-forgotten' }]);
+  }
+
   inventory(): Promise<HostInventory> {
     return this.faults.around('inventory', async () => {
       this.#sequence += 1;

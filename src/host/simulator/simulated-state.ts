@@ -23,9 +23,10 @@ export type SimulatedRecord =
   | { readonly kind: 'mount'; readonly mount: SimulatedMount }
   | { readonly kind: 'mount-gone'; readonly path: string }
   | { readonly kind: 'epoch'; readonly volumeId: string; readonly epoch: number }
+  | { readonly kind: 'epochs-forgotten' }
   | { readonly kind: 'boot'; readonly bootId: string };
 
-const kinds = new Set(['device', 'device-gone', 'mount', 'mount-gone', 'epoch', 'boot']);
+const kinds = new Set(['device', 'device-gone', 'mount', 'mount-gone', 'epoch', 'epochs-forgotten', 'boot']);
 
 export class SimulatedState implements RecordState<SimulatedRecord> {
   readonly devices = new Map<string, SimulatedDevice>();
@@ -60,6 +61,9 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
         return;
       case 'epoch':
         this.epochs.set(record.volumeId, record.epoch);
+        return;
+      case 'epochs-forgotten':
+        this.epochs.clear();
         return;
       case 'boot':
         this.#boot(record.bootId);

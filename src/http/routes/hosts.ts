@@ -94,7 +94,7 @@ function registerInventories(app: App, context: RouteContext): void {
     },
     async (request) => {
       requireOwnHost(principalOf(request), request.params.name);
-      return { sequence: await context.controlPlane.store.inventoryBegin(request.params.name) };
+      return await context.controlPlane.store.inventoryBegin(request.params.name);
     },
   );
   app.post(

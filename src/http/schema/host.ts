@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { limits } from '../../config/limits.ts';
 import type { Attachment } from '../../domain/attachment.ts';
-import type { Host, Port, StorageNode } from '../../domain/host.ts';
+import type { Host, InventoryBegun, Port, StorageNode } from '../../domain/host.ts';
 import * as field from '../../operations/field-schemas.ts';
 import { attachmentSchema } from './attachment.ts';
 import * as out from './output.ts';
@@ -106,11 +106,11 @@ export const inventoryAnswerSchema = out.named<InventoryAnswer>(
   }),
 );
 
-export interface InventoryBegun {
-  readonly sequence: number;
-}
-
 export const inventoryBegunSchema = out.named<InventoryBegun>(
   'InventoryBegun',
-  out.object<InventoryBegun>('A scan has begun.', { sequence: out.integer('Send it with the inventory.', 12) }),
+  out.object<InventoryBegun>('A scan has begun.', {
+    sequence: out.integer('How far the store has come. Send it with the inventory.', 12),
+    storeId: out.text('Id of the store.', '7b0f5a52-54d5-4f0f-8a3f-0c7f6f3f0a11'),
+    replacedStoreIds: out.listOf(out.text('Id of a store.'), 'The stores whose place it was adopted to take.'),
+  }),
 );

@@ -8,11 +8,13 @@
 
 import type { Attachment } from '../../domain/attachment.ts';
 import { assert, Failure } from '../../domain/errors.ts';
+import type { InventoryBegun } from '../../domain/host.ts';
 import type { HostInventoryReport } from '../store.ts';
 import { attachmentViews, hostSidesWrite, sideOf } from './attachment.ts';
 import type { Connection, Database } from './database.ts';
 import { notFound } from './host.ts';
 import type { HostSideOfAttachment } from './host-report.ts';
+import { storeIdentity } from './lease.ts';
 import type { AttachmentTable } from './schema.ts';
 import { sql } from './sql.ts';
 
@@ -22,7 +24,7 @@ export interface InventoryAnswer {
 }
 
 /** The number of the last commit that whoever scans now can know of. */
-export async function inventoryBegin(database: Database, host: string): Promise<number> {
+export async function inventoryBegin(database: Database, host: string): Promise<InventoryBegun> {
   const { rows } = await database.read((db) =>
     sql<{ value: number }>`
       SELECT value FROM sequences WHERE name = 'commit' AND EXISTS (SELECT 1 FROM hosts WHERE name = ${host})`.execute(
@@ -31,7 +33,7 @@ export async function inventoryBegin(database: Database, host: string): Promise<
   );
   const row = rows[0];
   if (row === undefined) throw notFound(host);
-  return row.value;
+  return { sequence: row.value, ...(await database.read(storeIdentity)) };
 }
 
 export async function inventoryReport(database: Database, report: HostInventoryReport): Promise<InventoryAnswer> {

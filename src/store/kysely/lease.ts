@@ -3,8 +3,10 @@
  * fencing token rises with every owner for as long as the store lives.
  */
 
+import { randomUUID } from 'node:crypto';
 import { assert } from '../../domain/errors.ts';
-import type { Database } from './database.ts';
+import type { InventoryBegun } from '../../domain/host.ts';
+import type { Connection, Database } from './database.ts';
 import { sql } from './sql.ts';
 
 /** The token, or null while another owner holds the lease. The holder extends it under the same token. */
@@ -37,6 +39,9 @@ export async function leaseHeld(database: Database, name: string): Promise<boole
   return rows.length > 0;
 }
 
+const idKey = 'store-id';
+const replacedPrefix = 'replaced-store/';
+
 export interface Stamp {
   readonly storeId: string;
   readonly highestGeneration: number;
@@ -58,4 +63,25 @@ export async function generationRaise(database: Database, above: number): Promis
   await database.plain((db) =>
     sql`UPDATE sequences SET value = ${above} WHERE name = 'commit' AND value < ${above}`.execute(db),
   );
+}
+
+export async function storeReplaces(database: Database, former: string | null): Promise<void> {
+  await database.change(async ({ db }) => {
+    const { storeId, replacedStoreIds } = await storeIdentity(db);
+    if (former !== null && replacedStoreIds.includes(former)) return;
+    for (const id of [storeId, former ?? storeId]) {
+      await sql`INSERT INTO meta (key, value) VALUES (${replacedPrefix + id}, ${id}) ON CONFLICT (key) DO NOTHING`.execute(
+        db,
+      );
+    }
+    await sql`UPDATE meta SET value = ${randomUUID()} WHERE key = ${idKey}`.execute(db);
+  });
+}
+
+export async function storeIdentity(db: Connection): Promise<Omit<InventoryBegun, 'sequence'>> {
+  const { rows } = await sql<{ key: string; value: string }>`
+    SELECT key, value FROM meta WHERE key = ${idKey} OR key LIKE ${`${replacedPrefix}%`} ORDER BY key`.execute(db);
+  const storeId = rows.find(({ key }) => key === idKey)?.value;
+  assert(storeId !== undefined, 'store-without-id');
+  return { storeId, replacedStoreIds: rows.flatMap(({ key, value }) => (key === idKey ? [] : [value])) };
 }

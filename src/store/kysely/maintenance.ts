@@ -12,7 +12,7 @@ import type { Database } from './database.ts';
 import { destroySettle, destroyTake } from './destroy.ts';
 import { freeVolumesDistrust } from './distrust.ts';
 import { hostsExpire } from './host.ts';
-import { generationRaise, leaseDrop, leaseHeld, leaseTake, type Stamp, storeStamp } from './lease.ts';
+import { generationRaise, leaseDrop, leaseHeld, leaseTake, type Stamp, storeReplaces, storeStamp } from './lease.ts';
 import { nodeIntent } from './node-intent.ts';
 import { poolBlock } from './pool.ts';
 import { poolTrim } from './pool-trim.ts';
@@ -37,6 +37,10 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
 
   generationRaise(above: number): Promise<void> {
     return generationRaise(this.#database, above);
+  }
+
+  storeReplaces(former: string | null): Promise<void> {
+    return storeReplaces(this.#database, former);
   }
 
   freeVolumesDistrust(storageNode: string): Promise<number> {

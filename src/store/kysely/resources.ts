@@ -2,7 +2,7 @@ import type { Attachment } from '../../domain/attachment.ts';
 import type { Event } from '../../domain/event.ts';
 import type { FlowPolicy } from '../../domain/flow-policy.ts';
 import type { FlowDecision, FlowDefault, FlowQuestion } from '../../domain/flow-resolution.ts';
-import type { Host, StorageNode } from '../../domain/host.ts';
+import type { Host, InventoryBegun, StorageNode } from '../../domain/host.ts';
 import type { Pool } from '../../domain/pool.ts';
 import type { Principal, Token } from '../../domain/principal.ts';
 import type { QosLimits, QosPolicy } from '../../domain/qos-policy.ts';
@@ -94,7 +94,7 @@ export class KyselyResourceStore implements port.ResourceStore {
     return hostDelete(this.#database, name);
   }
 
-  inventoryBegin(host: string): Promise<number> {
+  inventoryBegin(host: string): Promise<InventoryBegun> {
     return inventoryBegin(this.#database, host);
   }
 

@@ -179,6 +179,112 @@ test('HAZARDS 2: a mount whose attach was never answered stays under a store tha
   t.is(world.host.mounts.length, 1);
 });
 
+test('HAZARDS 2: under an empty store nothing is forgotten after a reboot, and the right one has it mounted again', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  await (await world.start()).reconcile();
+  await (await world.start()).mount({ volume: 'data' });
+  const { attachments, volumes, storeId } = world.controller;
+  const kept = { attachments: [...attachments], volumes: [...volumes] };
+  world.host.reboot();
+  world.controller.emptyStore();
+  const agent = await world.start();
+  t.regex((await agent.reconcile()).problem ?? '', /follows store store-1, .* fcr adopt/);
+  t.is(agent.mounts().length, 1);
+  t.deepEqual(world.controller.presence.at(-1)?.bootId, 'boot-1');
+
+  world.controller.storeId = storeId;
+  for (const each of kept.attachments) attachments.set(...each);
+  for (const each of kept.volumes) volumes.set(...each);
+  t.is((await agent.reconcile()).outcomes.remade, 1);
+  t.deepEqual(world.state(agent), world.complete('data'));
+});
+
+test('HAZARDS 2: a store that is behind what this host has seen is told, and nothing is done on its word', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const before = await world.start();
+  const { held } = await before.mount({ volume: 'data' });
+  await before.reconcile();
+  world.controller.lostChanges = 1;
+  const detaching = world.controller.attachments.get(held?.target.attachmentId ?? '');
+  if (detaching === undefined) return t.fail('no attachment');
+  world.controller.attachments.set(detaching.id, { ...detaching, state: 'detaching' });
+  const agent = await world.start();
+  t.deepEqual((await agent.reconcile()).outcomes, nothing);
+  t.regex(agent.status().store.problem ?? '', /behind this host/);
+  t.like(agent.readiness(), [{ part: 'store' }]);
+  t.is(world.host.mounts.length, 1);
+  world.controller.lostChanges = 0;
+  await agent.reconcile();
+  t.deepEqual(agent.readiness(), []);
+  t.deepEqual(world.state(agent), world.complete());
+});
+
+test('HAZARDS 2: nothing new is mounted from a store that this host does not follow', async (t) => {
+  const world = await AgentWorld.make(t);
+  await (await world.start()).reconcile();
+  world.controller.emptyStore();
+  world.addVolume('other');
+  const agent = await world.start();
+  const error = await t.throwsAsync(agent.mount({ volume: 'other' }), { instanceOf: Failure });
+  t.is(error.code, 'store-foreign');
+  t.is(world.controller.attachments.size, 0);
+  world.controller.adopt('store-1');
+  await agent.mount({ volume: 'other' });
+  t.deepEqual(world.state(agent), world.complete('other'));
+});
+
+test('HAZARDS 2: a store that is replaced while the reconciler runs takes nothing away', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  await (await world.start()).mount({ volume: 'data' });
+  world.host.reboot();
+  const agent = await world.start();
+  const { controller } = world;
+  const attachmentGet = controller.attachmentGet.bind(controller);
+  controller.attachmentGet = (id) => {
+    controller.emptyStore();
+    return attachmentGet(id);
+  };
+  t.deepEqual((await agent.reconcile()).outcomes, { ...nothing, foreign: 1 });
+  t.is(agent.mounts().length, 1);
+});
+
+test('HAZARDS 2: a restored store that was adopted is followed, with lower epochs too', async (t) => {
+  const world = await AgentWorld.make(t);
+  const volume = world.addVolume('data');
+  const agent = await world.start();
+  for (const round of [1, 2]) {
+    const { id } = await agent.mount({ volume: 'data' });
+    if (round === 1) await agent.unmount(id);
+  }
+  await agent.reconcile();
+  world.controller.attachments.clear();
+  world.controller.volumes.set(volume.id, volume);
+  world.controller.lostChanges = 1;
+  t.regex((await agent.reconcile()).problem ?? '', /behind/);
+  t.is(world.host.mounts.length, 1);
+  world.controller.adopt('store-1');
+  await agent.reconcile();
+  t.deepEqual(world.state(agent), world.complete());
+  await agent.mount({ volume: 'data' });
+  t.deepEqual(world.state(agent), world.complete('data'));
+  t.is(agent.mounts()[0]?.held?.target.epoch, 1);
+});
+
+test('HAZARDS 2: what the adopted store still grants stays mounted', async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const agent = await world.start();
+  await agent.mount({ volume: 'data' });
+  await agent.reconcile();
+  world.controller.lostChanges = 1;
+  world.controller.adopt('store-1');
+  t.deepEqual((await agent.reconcile()).outcomes, nothing);
+  t.deepEqual(world.state(agent), world.complete('data'));
+});
+
 async function stepsOfAMount(t: ExecutionContext): Promise<readonly string[]> {
   const world = await AgentWorld.make(t);
   world.addVolume('data');

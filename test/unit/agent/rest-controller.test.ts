@@ -62,7 +62,7 @@ test('a controller that answers again is noticed once', async (t) => {
   let returns = 0;
   const away = () => Promise.reject(new Failure('controller-unavailable', 'refused'));
   const port = {
-    inventoryBegin: () => (isAway ? away() : Promise.resolve(1)),
+    inventoryBegin: () => (isAway ? away() : Promise.resolve({ sequence: 1, storeId: 's', replacedStoreIds: [] })),
   } as Partial<ControllerPort> as ControllerPort;
   const link = new ControllerLink({ port, deadlineMs: 1_000, clock: systemClock, onReturn: () => (returns += 1) });
   const ask = () => link.call((controller) => controller.inventoryBegin('node1'));

@@ -100,15 +100,21 @@ test('probes and Prometheus are answered on the socket', async (t) => {
     'fcr_agent_mounts{state="mounted"} 1',
     'fcr_agent_controller_reachable 1',
     'fcr_agent_registered 1',
+    'fcr_agent_store_foreign 0',
     'fcr_agent_errors_total{action="mount",code="volume-not-found"} 1',
     'fcr_agent_action_duration_seconds_count{action="mount",outcome="succeeded"} 1',
     ...['export', 'attach', 'mount'].map((phase) => `fcr_agent_phase_duration_seconds_count{phase="${phase}"} 1`),
   ]) {
     t.true(metrics.split('\n').includes(line), line);
   }
+  const call = { ...get('/readyz'), alsoAnswer: 503 } as const;
+  world.controller.emptyStore();
+  await running.reconcile();
+  t.like((await client.call(call)).body, { status: 'not-ready', unready: [{ part: 'store' }] });
+  t.regex(String((await client.call(get('/metrics'))).body), /^fcr_agent_store_foreign 1$/m);
+  t.like((await client.call(get('/v1/status'))).body, { store: { id: 'store-1' } });
   world.controller.away = true;
   await running.reconcile();
-  const call = { ...get('/readyz'), alsoAnswer: 503 } as const;
   t.like((await client.call(call)).body, { status: 'not-ready', unready: [{ part: 'controller' }] });
 });
 

@@ -28,6 +28,7 @@ class Machine {
 
   static async make(t: ExecutionContext): Promise<Machine> {
     const directory = await realpath(await mkdtemp(join(tmpdir(), 'agent-simulated-')));
+    await mkdir(join(directory, 'agent'));
     t.teardown(() => rm(directory, { recursive: true, force: true }));
     const machine = new Machine(directory);
     machine.controller.addVolume('data');
