@@ -51,8 +51,8 @@ function isDirectory(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
-/** What mkdir threw, told as the request's mistake where it is one. */
-function mountPointFailure(path: string, cause: unknown): unknown {
+/** What was thrown by a change of the path's directory, told as the request's mistake where it is one. */
+export function mountPointFailure(path: string, cause: unknown): unknown {
   const code = systemCodeOf(cause) ?? '';
   const reason = reasons[code];
   if (reason === undefined) return cause;

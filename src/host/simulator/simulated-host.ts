@@ -27,7 +27,7 @@ import type {
   MountOptions,
   ProvedDevice,
 } from '../host.ts';
-import { makeMountPoint, takenMountPoint } from '../mount-point.ts';
+import { makeMountPoint, mountPointFailure, takenMountPoint } from '../mount-point.ts';
 import { HostFaults } from './faults.ts';
 import { believingFabric, type SimulatedFabric } from './simulated-fabric.ts';
 import { keyOf, type SimulatedDevice, type SimulatedRecord, SimulatedState } from './simulated-state.ts';
@@ -289,8 +289,12 @@ async function showBytes(bytes: string, path: string, mode: number | undefined):
   await mkdir(bytes, { recursive: true, ...(mode === undefined ? {} : { mode }) });
   makeMountPoint(path);
   if ((await linkTarget(path)) === bytes) return;
-  await removeEmptyDirectory(path);
-  await symlink(bytes, path);
+  try {
+    await removeEmptyDirectory(path);
+    await symlink(bytes, path);
+  } catch (error) {
+    throw mountPointFailure(path, error);
+  }
 }
 
 async function removeEmptyDirectory(path: string): Promise<void> {
