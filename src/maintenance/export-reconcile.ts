@@ -39,7 +39,7 @@ export class ExportReconcile implements Reconciler {
     const orphans = orphanExports(found, intent);
     const strays = orphanMedia(found, intent);
     const missing = missingExports(found, intent);
-    if (orphans.length + strays.length + missing.length === 0) return 0;
+    // Where nothing differs as well: a store that falls behind later is known by how far this one was seen to be.
     if (!(await this.#ownership.isOurs(node))) {
       this.#log.warn(
         { storageNode: node.name, orphans: orphans.length, strays: strays.length },
@@ -47,6 +47,7 @@ export class ExportReconcile implements Reconciler {
       );
       return 0;
     }
+    if (orphans.length + strays.length + missing.length === 0) return 0;
     this.#log.info(
       { storageNode: node.name, orphans: orphans.length, strays: strays.length, missing: missing.length },
       'the storage node is brought in line with the store',

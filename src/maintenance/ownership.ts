@@ -1,6 +1,7 @@
 import { Failure } from '../domain/errors.ts';
 import type { StorageNode } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore } from '../store/store.ts';
+import { KeyedMutex } from '../system/keyed-mutex.ts';
 
 /**
  * Whether the data on a storage node belongs to this store. Beside the data stand the UUID of the store that owns it and
@@ -10,6 +11,7 @@ import type { MaintenanceStore } from '../store/store.ts';
 export class Ownership {
   readonly #store: MaintenanceStore;
   readonly #foreign = new Map<string, string>();
+  readonly #checks = new KeyedMutex();
 
   constructor(store: MaintenanceStore) {
     this.#store = store;
@@ -21,9 +23,14 @@ export class Ownership {
   }
 
   /** Checks, stamps unstamped data, and raises the stamp to what the store has issued. */
-  async isOurs(node: StorageNode): Promise<boolean> {
-    const ours = await this.#store.storeStamp();
+  isOurs(node: StorageNode): Promise<boolean> {
+    return this.#checks.run(node.name, () => this.#check(node));
+  }
+
+  async #check(node: StorageNode): Promise<boolean> {
+    // The data first: what is stamped there meanwhile has been issued by the time that the store is asked.
     const there = await node.stamp();
+    const ours = await this.#store.storeStamp();
     const reason = there === null ? null : foreignReason(node.name, ours, there);
     if (reason === null) {
       await node.setStamp(ours);

@@ -23,6 +23,8 @@ export interface WorkerOptions {
   readonly log: Logger;
   /** False while nothing may be begun: what is in the journal waits. */
   readonly mayAct: () => boolean;
+  /** Whether the store is still the one whose effects the storage node has carried out, and has not fallen behind them. */
+  readonly isOurs: (storageNode: string) => Promise<boolean>;
   readonly groupBatchesMax?: number;
   readonly onEnded: (batches: readonly Batch[]) => void;
   readonly onPoolsBelowMinimum: (pools: readonly string[]) => void;
@@ -152,7 +154,7 @@ export class OperationWorker {
         );
       });
       this.#options.observe.phase('effects', performance.now() - began);
-      if (outcomes.length > 0) await this.#settle.add(outcomes);
+      if (outcomes.length > 0 && (await this.#mayBelieve(outcomes))) await this.#settle.add(outcomes);
     } catch (error) {
       this.#options.log.error(
         { err: error },
@@ -161,6 +163,13 @@ export class OperationWorker {
     } finally {
       this.#inFlight -= effects.length;
     }
+  }
+
+  /** An effect that came too late was overtaken by a later round; or this store is behind, and issues numbers again. */
+  async #mayBelieve(outcomes: readonly EffectOutcome[]): Promise<boolean> {
+    const late = outcomes.filter(({ result }) => !result.ok && result.problem.code === 'stale-generation');
+    const nodes = [...new Set(late.map(({ effect }) => effect.storageNode))];
+    return (await Promise.all(nodes.map((node) => this.#options.isOurs(node)))).every(Boolean);
   }
 
   async #settleGroup(outcomes: readonly EffectOutcome[]): Promise<void> {

@@ -45,4 +45,23 @@ export function storeTransactionSuite(open: OpenWorld): void {
     await database.plain((db) => put(db, 'a', 'later'));
     t.deepEqual(await database.read(found), [{ key: 'a', value: 'later' }]);
   });
+
+  test('HAZARD 2: a store that issues a commit number again is not written to any more by whoever saw it', async (t) => {
+    const { database } = await open(t);
+    const change = (key: string) => database.change(({ db }) => put(db, key, 'kept'));
+    for (const key of ['a', 'b']) await change(key);
+    await database.plain((db) => sql`DELETE FROM events`.execute(db));
+    await database.plain((db) => sql`UPDATE sequences SET value = value - 1 WHERE name = 'commit'`.execute(db));
+    await t.throwsAsync(change('c'), { message: /fell behind/ });
+    const kept = ['a', 'b'].map((key) => ({ key, value: 'kept' }));
+    t.deepEqual(await database.read(found), kept);
+    await database.plain((db) => sql`UPDATE sequences SET value = value + 1 WHERE name = 'commit'`.execute(db));
+    await t.throwsAsync(
+      database.change(async () => {
+        throw new Error('rolled back');
+      }),
+      { message: 'rolled back' },
+    );
+    await t.notThrowsAsync(change('c'));
+  });
 }

@@ -70,6 +70,7 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
     nodes: new Map([[world.node.name, world.node]]),
     name: 'worker',
     mayAct: () => true,
+    isOurs: async () => true,
     log,
     onEnded: (batches) => {
       ended.push(...batches);

@@ -60,6 +60,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     nodes,
     name: owner,
     mayAct,
+    isOurs: (node) => mandate.isOurs(node),
     log,
     groupBatchesMax: config.groupBatches,
     onEnded: (batches) => ended(batches),

@@ -36,17 +36,27 @@ export class Mandate {
   }
 
   async recover(maintenance: Pick<Maintenance, 'recover'>): Promise<void> {
-    const { nodes, log } = this.#options;
-    await Promise.all(nodes.map((node) => this.ownership.isOurs(node)));
-    for (const [storageNode, reason] of this.ownership.foreign) log.error({ storageNode }, reason);
+    const { nodes } = this.#options;
+    await Promise.all(nodes.map((node) => this.isOurs(node.name)));
     await this.#recoverEffects(maintenance);
+  }
+
+  /** Asked when there is reason to doubt it; where it is not, nothing more is begun. */
+  async isOurs(name: string): Promise<boolean> {
+    if (await this.ownership.isOurs(this.#node(name))) return true;
+    this.#options.log.error({ storageNode: name }, this.ownership.foreign.get(name) ?? "the data is not this store's");
+    return false;
+  }
+
+  #node(name: string): StorageNode {
+    const node = this.#options.nodes.find((each) => each.name === name);
+    if (node !== undefined) return node;
+    throw new Failure('storage-node-not-found', `Storage node "${name}" is not connected to this controller.`);
   }
 
   /** A person's word that the node's data is this store's. */
   async adopt(name: string, maintenance: Pick<Maintenance, 'recover'>): Promise<void> {
-    const node = this.#options.nodes.find((each) => each.name === name);
-    if (node === undefined)
-      throw new Failure('storage-node-not-found', `Storage node "${name}" is not connected to this controller.`);
+    const node = this.#node(name);
     const trouble = this.#options.lease?.trouble ?? null;
     if (trouble !== null) throw new Failure('storage-node-unavailable', trouble);
     await this.ownership.adopt(node);

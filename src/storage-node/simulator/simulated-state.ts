@@ -77,6 +77,13 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
     return this.#volumes.size;
   }
 
+  /** Of all effects on the volumes that are known. */
+  get highestGeneration(): number {
+    let highest = 0;
+    for (const volume of this.#volumes.values()) highest = Math.max(highest, volume.highest);
+    return highest;
+  }
+
   provision(request: ProvisionRequest): EffectResult<ProvisionAnswer> {
     const volume = this.#admit(request.volumeId, request.generation);
     if ('code' in volume) return { ok: false, problem: volume };

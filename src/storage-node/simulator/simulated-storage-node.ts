@@ -140,7 +140,8 @@ export class SimulatedStorageNode implements StorageNode {
   }
 
   async stamp(): Promise<StoreStamp | null> {
-    return this.#stamp;
+    const stamp = this.#stamp;
+    return stamp && { ...stamp, highestGeneration: Math.max(stamp.highestGeneration, this.#state.highestGeneration) };
   }
 
   async setStamp(stamp: StoreStamp, options: { readonly adopt?: boolean } = {}): Promise<void> {

@@ -19,11 +19,13 @@ export class Database {
   readonly connection: Connection;
   readonly #fatal: (error: unknown) => void;
   #statements = 0;
+  /** Of the changes that this process has committed. */
+  #highestCommit = 0;
 
   constructor(options: {
     readonly engine: SqlEngine;
     readonly kysely: Kysely<Schema>;
-    /** Called when the store can no longer be trusted (I/O error, failed fsync): the process must end. */
+    /** Called when the store can no longer be trusted (I/O error, failed fsync, commits lost): the process must end. */
     readonly fatal: (error: unknown) => void;
   }) {
     this.engine = options.engine;
@@ -56,12 +58,25 @@ export class Database {
   }
 
   async change<T>(work: (tx: Change) => Promise<T>): Promise<T> {
-    return this.#transaction(async (db) => {
+    let commit = 0;
+    const answer = await this.#transaction(async (db) => {
       const tx = new Change(db, this.engine, await nextCommit(db, this.engine));
-      const answer = await work(tx);
+      this.#refuseBehind(tx.commit);
+      const done = await work(tx);
       await tx.finish();
-      return answer;
+      commit = tx.commit;
+      return done;
     });
+    this.#highestCommit = Math.max(this.#highestCommit, commit);
+    return answer;
+  }
+
+  /** A standby that lacked commits took the database's place: what this process knows, and has issued, is not in it. */
+  #refuseBehind(commit: number): void {
+    if (commit > this.#highestCommit) return;
+    const message = `The store fell behind: it issues commit ${commit}, and this process has seen ${this.#highestCommit}.`;
+    this.#fatal(new Error(message));
+    throw new Failure('store-unavailable', message);
   }
 
   async #transaction<T>(work: (db: Connection) => Promise<T>): Promise<T> {
