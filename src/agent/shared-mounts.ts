@@ -65,7 +65,10 @@ export class SharedMounts {
     );
   }
 
-  /** Ends a mount whose engines have forgotten it; `volume-in-use` where a process has it. The caller holds the volume. */
+  /**
+   * Ends a mount whose engines have forgotten it; `volume-in-use` where a process has it. Where it cannot go it stays
+   * with its users on record: they may be alive after all. The caller holds the volume.
+   */
   async endForgotten(record: MountRecord): Promise<void> {
     await this.#refuseWhileUsed(record);
     await this.#options.unmountAlone(record);
@@ -91,9 +94,7 @@ export class SharedMounts {
 
   async #endUnusedAlone(id: string): Promise<void> {
     const record = this.#options.context.journal.get(id);
-    if (record === undefined) return;
-    await this.#refuseWhileUsed(record);
-    await this.#endUnneeded(record);
+    if (record !== undefined) await this.endForgotten(record);
   }
 
   async #refuseWhileUsed(record: MountRecord): Promise<void> {

@@ -178,6 +178,25 @@ test('a volume that a process still has is not removed, and it is said who has i
   t.deepEqual(world.references('data'), ['one']);
 });
 
+test('a removal that is refused takes no reference away: its user may be alive', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'alive');
+  const [mount] = world.agent.mounts();
+  const refused = async () => {
+    t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 500);
+    t.deepEqual(world.references('data'), ['alive']);
+  };
+  world.agents.host.busyPaths.add(mount?.path ?? '');
+  await refused();
+  world.agents.host.busyPaths.clear();
+  world.agents.controller.away = true;
+  await refused();
+  world.agents.controller.away = false;
+  await world.agent.reconcile();
+  t.is(world.agents.host.mounts.length, 1);
+});
+
 test('a mount that engines need is not unmounted by a person, who is told who has it and what to do', async (t) => {
   const world = await PluginWorld.start(t);
   await created(world, 'data');
