@@ -90,7 +90,9 @@ export class Agent {
     const port = observedController(options.controller, observer);
     let agent: Agent | null = null;
     // What it missed meanwhile, this host's name among it, need not wait for the timer.
-    const link = new ControllerLink({ port, deadlineMs, clock, onReturn: () => agent?.returned() });
+    const onReturn = () => agent?.returned();
+    const probe = (controller: ControllerPort) => controller.attachmentList({ host: hostName, state: 'detaching' });
+    const link = new ControllerLink({ port, deadlineMs, clock, probe, onReturn });
     const bounds = {
       releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,

@@ -1,8 +1,10 @@
 /**
  * The controller as the agent sees it: every call has a deadline, and whether the controller answers is remembered.
+ * While it is known to be away nobody waits for a deadline again: a probe does, and calls are sent once it was answered.
  *
  * A call that overran its deadline may still happen: callers treat `controller-unavailable` as "unknown", never as "no".
  */
+import { limits } from '../config/limits.ts';
 import { errorCatalogue, Failure, problemOf } from '../domain/errors.ts';
 import type { Clock } from '../system/clock.ts';
 import type { ControllerPort } from './controller-port.ts';
@@ -17,19 +19,25 @@ export class ControllerLink {
   readonly #port: ControllerPort;
   readonly #deadlineMs: number;
   readonly #clock: Clock;
+  readonly #probe: (port: ControllerPort) => Promise<unknown>;
   readonly #onReturn: () => void;
+  /** What the last call that was not answered met; null since something was. */
+  #away: Failure | null = null;
+  #probing: Promise<void> | null = null;
   #state: Reachability = { reachable: null, lastAnswerAt: null, problem: null };
 
-  /** `onReturn`: it answers again. */
+  /** `probe`: something small that changes nothing. `onReturn`: it answers again. */
   constructor(options: {
     readonly port: ControllerPort;
     readonly deadlineMs: number;
     readonly clock: Clock;
+    readonly probe: (port: ControllerPort) => Promise<unknown>;
     readonly onReturn?: () => void;
   }) {
     this.#port = options.port;
     this.#deadlineMs = options.deadlineMs;
     this.#clock = options.clock;
+    this.#probe = options.probe;
     this.#onReturn = options.onReturn ?? (() => undefined);
   }
 
@@ -38,6 +46,32 @@ export class ControllerLink {
   }
 
   async call<T>(send: (port: ControllerPort) => Promise<T>): Promise<T> {
+    if (this.#away !== null) await this.#probed();
+    if (this.#away !== null) throw stillAway(this.#away);
+    return await this.#send(send);
+  }
+
+  /** Resolves when the probe under way has ended, or has taken longer than it does where there is a controller. */
+  #probed(): Promise<void> {
+    this.#probing ??= this.#beginProbe();
+    return this.#probing;
+  }
+
+  #beginProbe(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, limits.agentProbeMs);
+      this.#send(this.#probe)
+        // What it met is kept, as that of every call.
+        .catch(() => undefined)
+        .finally(() => {
+          clearTimeout(timer);
+          this.#probing = null;
+          resolve();
+        });
+    });
+  }
+
+  async #send<T>(send: (port: ControllerPort) => Promise<T>): Promise<T> {
     try {
       const answer = await this.#bounded(send);
       this.#answered();
@@ -61,6 +95,7 @@ export class ControllerLink {
 
   #answered(): void {
     const wasAway = this.#state.reachable === false;
+    this.#away = null;
     this.#state = { reachable: true, lastAnswerAt: this.#clock.now(), problem: null };
     if (wasAway) this.#onReturn();
   }
@@ -71,8 +106,13 @@ export class ControllerLink {
       this.#answered();
       return;
     }
+    this.#away = error instanceof Failure && error.code === 'controller-unavailable' ? error : null;
     this.#state = { ...this.#state, reachable: false, problem: problemOf(error).detail };
   }
+}
+
+function stillAway(cause: Failure): Failure {
+  return new Failure('controller-unavailable', cause.problem.detail, { cause });
 }
 
 /** Whether a failed call may have taken effect all the same. */

@@ -88,11 +88,16 @@ export class VolumeGate {
       };
       const timer = setTimeout(() => {
         this.#waiting.delete(waiter);
-        reject(new Failure('volume-not-ready', `Other work on ${volumeId} took longer than ${this.#waitMs} ms.`));
+        reject(new Failure('volume-not-ready', `${this.#obstacle(volumeId)} took longer than ${this.#waitMs} ms.`));
       }, this.#waitMs);
       this.#waiting.add(waiter);
       this.#touch(volumeId);
     });
+  }
+
+  #obstacle(volumeId: string): string {
+    if (this.#held.has(volumeId)) return `Other work on ${volumeId}`;
+    return `Work on other volumes of this host (${this.#held.size} at once), before that on ${volumeId},`;
   }
 
   #isFree(volumeId: string): boolean {

@@ -148,6 +148,7 @@ export const limits = {
   agentWaitingCalls: 1_024,
   agentVolumeWaitMs: 30_000,
   agentControllerCallMs: 15_000,
+  agentProbeMs: 250,
   agentReleaseWaitMs: 5_000,
   agentAttachRetryMs: 5_000,
   agentReconcileMs: 30_000,

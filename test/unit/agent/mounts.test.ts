@@ -377,6 +377,15 @@ test('the oldest call for a volume goes first, and too many or too slow ones are
     { instanceOf: Failure },
   );
   t.is(late.code, 'volume-not-ready');
+  t.regex(late.message, /^Other work on a took longer than 30 ms/);
+  const crowdedOut = await t.throwsAsync(
+    gate.run('b', async () => {}),
+    { instanceOf: Failure },
+  );
+  t.regex(
+    crowdedOut.message,
+    /^Work on other volumes of this host \(1 at once\), before that on b, took longer than 30 ms/,
+  );
   slow.resolve();
   await holder;
   t.is(await gate.run('a', async () => 'free again'), 'free again');

@@ -5,6 +5,8 @@ import { ControllerLink } from '../../../src/agent/controller-link.ts';
 import type { ControllerPort } from '../../../src/agent/controller-port.ts';
 import { restController } from '../../../src/agent/rest-controller.ts';
 import { Failure } from '../../../src/domain/errors.ts';
+import type { InventoryBegun } from '../../../src/domain/host.ts';
+import type { Volume } from '../../../src/domain/volume.ts';
 import { ControllerClient } from '../../../src/http/client.ts';
 import { systemClock } from '../../../src/system/clock.ts';
 import { FakeHttp } from '../../support/fake-http.ts';
@@ -16,6 +18,8 @@ function connect(t: ExecutionContext, url: string): ControllerPort {
   t.teardown(() => client.close());
   return restController(client, answerMs);
 }
+
+const beginInventory = (controller: ControllerPort) => controller.inventoryBegin('node1');
 
 async function refusal(t: ExecutionContext, call: Promise<unknown>): Promise<Failure> {
   return await t.throwsAsync(call, { instanceOf: Failure });
@@ -64,12 +68,44 @@ test('a controller that answers again is noticed once', async (t) => {
   const port = {
     inventoryBegin: () => (isAway ? away() : Promise.resolve({ sequence: 1, storeId: 's', replacedStoreIds: [] })),
   } as Partial<ControllerPort> as ControllerPort;
-  const link = new ControllerLink({ port, deadlineMs: 1_000, clock: systemClock, onReturn: () => (returns += 1) });
-  const ask = () => link.call((controller) => controller.inventoryBegin('node1'));
+  const ask = () => link.call(beginInventory);
+  const onReturn = () => (returns += 1);
+  const link = new ControllerLink({ port, deadlineMs: 1_000, clock: systemClock, probe: beginInventory, onReturn });
   await refusal(t, ask());
   t.is(returns, 0);
   isAway = false;
   await ask();
   await ask();
   t.is(returns, 1);
+});
+
+test('while a controller is known to be silent one probe waits for it, and no call is sent to wait as well', async (t) => {
+  const silence = Promise.withResolvers<Volume | null>();
+  const began = Promise.withResolvers<InventoryBegun>();
+  const asked: string[] = [];
+  const port: Partial<ControllerPort> = {
+    volumeGet: (name) => {
+      asked.push(name);
+      return name === 'first' ? silence.promise : Promise.resolve(null);
+    },
+    inventoryBegin: () => {
+      asked.push('probe');
+      return began.promise;
+    },
+  };
+  const away = Promise.withResolvers<void>();
+  const fields = { port: port as ControllerPort, deadlineMs: 600_000, clock: systemClock, probe: beginInventory };
+  const link = new ControllerLink({ ...fields, onReturn: away.resolve });
+  const get = (name: string) => link.call((controller) => controller.volumeGet(name));
+  silence.reject(new Failure('controller-unavailable', 'The controller did not answer within 5 s.'));
+  await refusal(t, get('first'));
+  for (const failure of await Promise.all(['second', 'third'].map((name) => refusal(t, get(name))))) {
+    t.is(failure.code, 'controller-unavailable');
+    t.regex(failure.message, /did not answer within 5 s/);
+  }
+  t.deepEqual(asked, ['first', 'probe']);
+  began.resolve({ sequence: 1, storeId: 's', replacedStoreIds: [] });
+  await away.promise;
+  t.is(await get('fourth'), null);
+  t.deepEqual(asked, ['first', 'probe', 'fourth']);
 });
