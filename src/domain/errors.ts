@@ -68,6 +68,7 @@ export const errorCatalogue = {
   'mount-path-busy': { kind: 'conflict', retryable: false, title: 'The mount path is not free' },
   'store-foreign': { kind: 'conflict', retryable: false, title: 'The data belongs to another store or a newer one' },
   'directory-in-use': { kind: 'conflict', retryable: false, title: 'Another process uses this data directory' },
+  'medium-not-empty': { kind: 'internal', retryable: false, title: 'The medium still holds data after its wipe' },
   'batch-aborted': { kind: 'conflict', retryable: false, title: 'Another operation of the batch failed' },
   'etag-mismatch': { kind: 'precondition-failed', retryable: false, title: 'The resource has changed' },
   'if-match-required': { kind: 'precondition-required', retryable: false, title: 'If-Match is required' },

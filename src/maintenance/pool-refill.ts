@@ -3,6 +3,7 @@ import { problemOf } from '../domain/errors.ts';
 import type { Pool } from '../domain/pool.ts';
 import type { EffectResult, ProvisionAnswer, ProvisionRequest, StorageNode } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, PoolEffect, ResourceStore, VolumeSettle } from '../store/store.ts';
+import { Failures } from './failures.ts';
 import { perNode } from './per-node.ts';
 import type { Reconciler } from './reconciler.ts';
 
@@ -28,8 +29,10 @@ export class PoolRefill implements Reconciler {
   async run(): Promise<number> {
     const abandoned = await this.#store.refillRecover({ all: this.#recoverAll, atMost: limits.refillRecoverVolumes });
     this.#recoverAll = this.#recoverAll && abandoned.length === limits.refillRecoverVolumes;
-    let made = await this.#provision(abandoned);
-    for (const pool of await this.#poolsInNeed()) made += await this.#refill(pool);
+    const failures = new Failures();
+    let made = await this.#provision(abandoned, failures);
+    for (const pool of await this.#poolsInNeed()) made += await this.#refill(pool, failures);
+    failures.tell('made');
     return made;
   }
 
@@ -38,23 +41,24 @@ export class PoolRefill implements Reconciler {
     return items.filter(isInNeed).map(({ name }) => name);
   }
 
-  async #refill(pool: string): Promise<number> {
+  async #refill(pool: string, failures: Failures): Promise<number> {
     let made = 0;
     // A few at first, so that a dry pool has something at once; then ever more of them in one commit.
     for (let atMost: number = limits.refillVolumes; ; atMost = Math.min(2 * atMost, limits.refillVolumesMax)) {
       const reserved = await this.#store.refillReserve(pool, atMost);
       if (reserved.length === 0) return made;
-      const succeeded = await this.#provision(reserved);
+      const succeeded = await this.#provision(reserved, failures);
       made += succeeded;
       // What failed is not asked for again at once: the next run does.
       if (succeeded < reserved.length) return made;
     }
   }
 
-  async #provision(effects: readonly PoolEffect<ProvisionRequest>[]): Promise<number> {
+  async #provision(effects: readonly PoolEffect<ProvisionRequest>[], failures: Failures): Promise<number> {
     const done = await perNode(effects, this.#nodes, (node, requests) => node.provision(requests));
     const settles = done.map(({ request, result }) => settleOf(request, result));
     if (settles.length > 0) await this.#store.refillSettle(settles);
+    failures.add(settles);
     return settles.filter(({ result }) => result.ok).length;
   }
 }

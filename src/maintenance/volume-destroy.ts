@@ -1,6 +1,7 @@
 import { limits } from '../config/limits.ts';
 import type { StorageNode } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import { Failures } from './failures.ts';
 import { perNode } from './per-node.ts';
 import type { Reconciler } from './reconciler.ts';
 
@@ -24,18 +25,22 @@ export class VolumeDestroy implements Reconciler {
   }
 
   async run(): Promise<number> {
+    const failures = new Failures();
     let changed = await this.#store.poolTrim();
     for (;;) {
       const taken = await this.#store.destroyTake({ all: this.#recoverAll, atMost: limits.wipeVolumes });
       this.#recoverAll = false;
-      if (taken.length === 0) return changed;
+      if (taken.length === 0) break;
       const done = await perNode(taken, this.#nodes, (node, requests) => node.destroy(requests));
       const settles = done.map(({ request: { volumeId, generation }, result }): VolumeSettle => {
         return { volumeId, generation, result: result.ok ? { ok: true } : { ...result, quarantine: false } };
       });
       if (settles.length > 0) await this.#store.destroySettle(settles);
+      failures.add(settles);
       changed += settles.filter(({ result }) => result.ok).length;
-      if (taken.length < limits.wipeVolumes) return changed;
+      if (taken.length < limits.wipeVolumes) break;
     }
+    failures.tell('destroyed');
+    return changed;
   }
 }

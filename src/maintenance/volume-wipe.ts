@@ -2,6 +2,7 @@ import { limits } from '../config/limits.ts';
 import { errorCatalogue } from '../domain/errors.ts';
 import type { EffectResult, StorageNode, WipeAnswer, WipeRequest } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import { Failures } from './failures.ts';
 import { perNode } from './per-node.ts';
 import type { Reconciler } from './reconciler.ts';
 
@@ -25,17 +26,21 @@ export class VolumeWipe implements Reconciler {
   }
 
   async run(): Promise<number> {
+    const failures = new Failures();
     let wiped = 0;
     for (;;) {
       const taken = await this.#store.wipeTake({ all: this.#recoverAll, atMost: limits.wipeVolumes });
       this.#recoverAll = false;
-      if (taken.length === 0) return wiped;
+      if (taken.length === 0) break;
       const done = await perNode(taken, this.#nodes, (node, requests) => node.wipe(requests));
       const settles = done.map(({ request, result }) => settleOf(request, result));
       if (settles.length > 0) await this.#store.wipeSettle(settles);
+      failures.add(settles);
       wiped += settles.filter(({ result }) => result.ok).length;
-      if (taken.length < limits.wipeVolumes) return wiped;
+      if (taken.length < limits.wipeVolumes) break;
     }
+    failures.tell('wiped');
+    return wiped;
   }
 }
 

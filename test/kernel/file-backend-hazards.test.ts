@@ -121,11 +121,11 @@ test.serial('hazard 17: bytes that are still there are found, whatever wiped bef
   await writeSecret(path);
   t.like(
     t.throws(() => verifyZeroes(path, 0, 8 * mebibyte)),
-    { code: 'device-error' },
+    { code: 'medium-not-empty' },
   );
   t.like(
     t.throws(() => verifyEmpty(path)),
-    { code: 'device-error' },
+    { code: 'medium-not-empty' },
   );
   t.is(punchAndVerify(path), 8 * mebibyte);
   t.notThrows(() => verifyZeroes(path, 0, 8 * mebibyte));
@@ -141,7 +141,7 @@ test.serial('hazard 17: a single block that is left over between two samples is 
   await file.close();
   t.like(
     t.throws(() => verifyEmpty(path)),
-    { code: 'device-error' },
+    { code: 'medium-not-empty' },
   );
 });
 

@@ -82,7 +82,7 @@ export function probePunchHole(path: string): boolean {
 /**
  * Frees every block of the file, makes that durable, and shows it: no data by SEEK_DATA after the fsync (what a
  * filesystem keeps, e.g. a last partial block, must read as zeroes), and samples read past the cache. Answers the bytes
- * shown to be zero. `device-error` when any is not.
+ * shown to be zero. `medium-not-empty` when any is not.
  */
 export function punchAndVerify(path: string): number {
   withFile(path, 'r+', (fd) => {
@@ -118,7 +118,7 @@ export function writeZeroes(path: string, offset: number, lengthBytes: number): 
   });
 }
 
-/** Reads the range past the cache. `device-error` when it is not all zero. */
+/** Reads the range past the cache. `medium-not-empty` when it is not all zero. */
 export function verifyZeroes(path: string, offset: number, lengthBytes: number): void {
   withFile(path, 'r', (fd) => {
     dropCache(fd);
@@ -223,7 +223,7 @@ function expectZeroes(fd: number, path: string, offset: number, lengthBytes: num
     if (length === 0)
       throw new Failure('device-error', `${path} ended at byte ${offset + done} while it was verified.`);
     if (!isZero(buffer.subarray(0, length))) {
-      throw new Failure('device-error', `${path} still holds data near byte ${offset + done} after it was wiped.`);
+      throw new Failure('medium-not-empty', `${path} still holds data near byte ${offset + done} after it was wiped.`);
     }
     done += length;
   }

@@ -80,13 +80,15 @@ export async function wipeBacklog(database: Database): Promise<number> {
   return rows[0]?.waiting ?? 0;
 }
 
-/** They are tried again after a while: whatever kept them (a busy device, a silent node) does not pass at once. */
+/** They are tried again after a while, and say why: what kept them (a busy device, a silent node) does not pass at once. */
 export async function volumesDelay(tx: Change, failed: readonly Failed[]): Promise<void> {
   if (failed.length === 0) return;
   await sql`
-    UPDATE volumes SET lease_until = ${tx.engine.now} + ${sql.lit(limits.wipeRetryMs)}, version = version + 1
-    WHERE (id, generation) IN (SELECT id, generation FROM ${tx.engine.rows(failed, settledColumns)} AS j)
-      AND state IN ('wiping', 'retired') AND pending_operation IS NULL`.execute(tx.db);
+    UPDATE volumes SET lease_until = ${tx.engine.now} + ${sql.lit(limits.wipeRetryMs)}, failure_reason = j.reason,
+      version = version + 1
+    FROM ${tx.engine.rows(failed, settledColumns)} AS j
+    WHERE volumes.id = j.id AND volumes.generation = j.generation
+      AND ${tx.engine.unindexed('state')} IN ('wiping', 'retired') AND pending_operation IS NULL`.execute(tx.db);
 }
 
 const freedColumns = {
