@@ -156,7 +156,8 @@ export class ControllerClient {
     return this.#page<Volume>('/v1/volumes', filter, options);
   }
   volumeDelete(nameOrId: string, options: WaitOptions = {}): Promise<void> {
-    return this.#remove(`/v1/volumes/${part(nameOrId)}`, {}, options);
+    const isFollowed = options.waitMs !== 0;
+    return this.#remove(`/v1/volumes/${part(nameOrId)}`, {}, { ...options, isFollowed });
   }
   volumeClear(nameOrId: string): Promise<Volume> {
     return this.#send<Volume>('POST', `/v1/volumes/${part(nameOrId)}/clear`, undefined);
@@ -400,7 +401,13 @@ export class ControllerClient {
     return operation.resource as T;
   }
 
-  async #remove(path: string, query: Query, options: WaitOptions, headers: Record<string, string> = {}): Promise<void> {
+  async #remove(
+    path: string,
+    query: Query,
+    options: WaitOptions & { readonly isFollowed?: boolean },
+    headers: Record<string, string> = {},
+  ): Promise<void> {
+    const { isFollowed = options.waitMs === undefined } = options;
     const endsAt = performance.now() + (options.deadlineMs ?? limits.clientDeadlineMs);
     const sent = { ...headers, ...prefer(options) };
     const call = {
@@ -412,7 +419,7 @@ export class ControllerClient {
       ...deadline(options.deadlineMs),
     } as const;
     const answer = await this.#transport.call(call);
-    if (answer.status === 202 && options.waitMs === undefined) await this.#follow(answer.body as OperationView, endsAt);
+    if (answer.status === 202 && isFollowed) await this.#follow(answer.body as OperationView, endsAt);
   }
 
   async #follow(accepted: OperationView, endsAt: number): Promise<OperationView> {

@@ -52,8 +52,7 @@ async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const token = tokenFile === null ? null : () => tokenIn(tokenFile, (path) => readFileSync(path, 'utf8'));
   // In one process with its controller it has none that could be away.
   const answerMs = isShared ? config.agent.controllerTimeoutMs : limits.dockerControllerMs;
-  const lookups = connect(answerMs, token);
-  const controller = engineController({ changes: connect(limits.dockerControllerMs, token), lookups, answerMs });
+  const controller = engineController({ client: connect(answerMs, token), answerMs });
   const parts = { agent: agent.agent, controller, isShared, clock: systemClock, log, metrics };
   const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
   const { socketPath, port } = plugin;

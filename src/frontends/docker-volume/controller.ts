@@ -1,22 +1,24 @@
-/** The controller as engines need it: a change may take its time; whether it answers at all is known sooner. */
+/**
+ * The controller as engines need it. No single exchange takes longer than `answerMs`, so that a controller that is away
+ * is known to be away by then; a change that takes longer is followed until it has ended.
+ */
 import { answeredWithin } from '../../agent/rest-controller.ts';
-import type { ControllerClient } from '../../http/client.ts';
 import type { VolumeDriverOptions } from './volume-driver.ts';
 
 export interface EngineControllerOptions {
-  readonly changes: Pick<ControllerClient, 'volumeCreate' | 'volumeDelete'>;
   /** Relies on its own deadline of one call being `answerMs`. */
-  readonly lookups: Pick<ControllerClient, 'volumeGet' | 'volumeList' | 'poolList'>;
+  readonly client: VolumeDriverOptions['controller'];
   readonly answerMs: number;
 }
 
-export function engineController(options: EngineControllerOptions): VolumeDriverOptions['controller'] {
-  const { changes, lookups, answerMs } = options;
+export function engineController({ client, answerMs }: EngineControllerOptions): VolumeDriverOptions['controller'] {
+  const waitMs = answerMs / 2;
+  const answered = <T>(call: Promise<T>) => answeredWithin(answerMs, call);
   return {
-    volumeCreate: (volume, wait) => changes.volumeCreate(volume, wait),
-    volumeDelete: (nameOrId, wait) => changes.volumeDelete(nameOrId, wait),
-    volumeGet: (nameOrId) => answeredWithin(answerMs, lookups.volumeGet(nameOrId)),
-    volumeList: (filter, page) => answeredWithin(answerMs, lookups.volumeList(filter, page)),
-    poolList: (page) => answeredWithin(answerMs, lookups.poolList(page)),
+    volumeCreate: (volume, options) => answered(client.volumeCreate(volume, { waitMs, ...options })),
+    volumeDelete: (nameOrId, options) => answered(client.volumeDelete(nameOrId, { waitMs, ...options })),
+    volumeGet: (nameOrId) => answered(client.volumeGet(nameOrId)),
+    volumeList: (filter, page) => answered(client.volumeList(filter, page)),
+    poolList: (page) => answered(client.poolList(page)),
   };
 }
