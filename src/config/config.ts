@@ -2,6 +2,7 @@
  * The configuration as the program sees it: read once, complete, frozen, each alternative with exactly what it needs.
  * Nobody else reads the environment or the file.
  */
+import { parseFormattedSize } from '../domain/byte-count.ts';
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
 import type { dockerScopes, SettingKey, SettingValues } from './settings.ts';
@@ -153,13 +154,10 @@ function defaultPoolOf(values: SettingValues): DefaultPool | null {
   if (minFree > maxVolumes) {
     throw contradiction(`defaultPool.minFree (${minFree}) is above defaultPool.maxVolumes (${maxVolumes})`);
   }
-  return {
-    name: values['defaultPool.name'],
-    volumeSizeBytes: values['defaultPool.volumeSize'],
-    minFree,
-    maxVolumes,
-    filesystem: values['defaultPool.filesystem'],
-  };
+  const filesystem = values['defaultPool.filesystem'];
+  const size = values['defaultPool.volumeSize'];
+  const volumeSizeBytes = parseFormattedSize(size, 'defaultPool.volumeSize', filesystem);
+  return { name: values['defaultPool.name'], volumeSizeBytes, minFree, maxVolumes, filesystem };
 }
 
 function tlsOf(values: SettingValues): TlsFiles | null {

@@ -91,6 +91,8 @@ export const limits = {
   qosPolicies: 10_000,
   poolVolumes: 2_000_000,
   lunsPerPath: 16_384,
+  /** mkfs.xfs makes nothing smaller. */
+  xfsBytesMin: 300 * 1024 * 1024,
   volumeBytesMin: 16 * 1024 * 1024,
   volumeBytesMax: 64 * 1024 ** 4,
   pageSizeDefault: 100,

@@ -6,6 +6,7 @@
  */
 import { limits } from '../config/limits.ts';
 import { Failure } from './errors.ts';
+import type { FilesystemType } from './volume.ts';
 
 export interface ByteBounds {
   readonly minimumBytes: number;
@@ -38,6 +39,14 @@ export function parseByteCount(value: unknown, field = 'sizeBytes', bounds: Byte
 /** A size that a volume can have. Throws `invalid-size`. */
 export function parseVolumeSize(value: unknown, field = 'sizeBytes'): number {
   return parseByteCount(value, field, volumeSize);
+}
+
+/** A size that a volume of the filesystem can have. Throws `invalid-size`. */
+export function parseFormattedSize(value: unknown, field: string, filesystem: FilesystemType): number {
+  const minimumBytes = filesystem === 'xfs' ? limits.xfsBytesMin : limits.volumeBytesMin;
+  const bytes = parseVolumeSize(value, field);
+  if (bytes < minimumBytes) throw invalid(field, value, `with ${filesystem} at least ${exactly(minimumBytes)}`);
+  return bytes;
 }
 
 /** For people: the largest binary unit, at most two decimals, e.g. `10GiB`, `1.5GiB`, `931.32GiB`. */

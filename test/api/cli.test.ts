@@ -52,7 +52,8 @@ test('a pool is created, filled, changed, drained and deleted', async (t) => {
     'file',
   ];
   t.like(await ask(t, cli, ...create), { name: 'fast', minFree: 2 });
-  t.is((await cli.run(...create, '--filesystem', 'xfs')).code, 4);
+  t.is((await cli.run(...create, '--filesystem', 'xfs')).code, 2);
+  t.is((await cli.run(...create.with(create.indexOf('32MiB'), '64MiB'))).code, 4);
   t.like(await ask(t, cli, 'pool', 'wait', 'fast', '--timeout', '60s'), { status: { free: 2 } });
   t.like(await ask(t, cli, 'pool', 'update', 'fast', '--min-free', '1'), { minFree: 1 });
   t.is((await cli.run('pool', 'update', 'fast', '--min-free', '2', '--if-version', '99')).code, 4);

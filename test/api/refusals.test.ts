@@ -65,6 +65,13 @@ const rows: readonly (readonly [
     'invalid-size',
     /volumeSizeBytes: "big"/,
   ],
+  [
+    'a size that mkfs refuses',
+    { url: '/v1/pools', body: { ...pool, volumeSizeBytes: '64MiB', filesystem: 'xfs' } },
+    400,
+    'invalid-size',
+    /volumeSizeBytes: "64MiB" .* with xfs at least 300MiB/,
+  ],
   ['a tiny size', { url: '/v1/volumes', body: { name: 'a', sizeBytes: 1 } }, 400, 'invalid-size', /at least 16MiB/],
   ['a bad name', { url: '/v1/volumes', body: { name: '../etc' } }, 400, 'invalid-name', /letters, digits/],
   ['a long name', { url: '/v1/volumes', body: { name: 'x'.repeat(129) } }, 400, 'invalid-name', /1 to 128/],

@@ -266,6 +266,18 @@ function wipeTests(open: OpenWorld): void {
     t.deepEqual(volumes.toSorted(), ids.toSorted());
   });
 
+  test('what a dead worker had begun is taken first by who takes all', async (t) => {
+    const world = await open(t);
+    const ids = await world.filledPool({ minFree: 3, maxVolumes: 3 });
+    for (const id of ids) {
+      await world.allocate(id, id.toLowerCase());
+      await world.giveBack(id);
+    }
+    const [begun] = await world.maintenance.wipeTake({ all: false, atMost: 1 });
+    const [again] = await world.maintenance.wipeTake({ all: true, atMost: 1 });
+    t.is(again?.request.volumeId, begun?.request.volumeId);
+  });
+
   test('a wipe without the proof of its generation never frees a volume', async (t) => {
     const world = await open(t);
     const id = await returned(world);

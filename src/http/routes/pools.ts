@@ -1,4 +1,4 @@
-import { parseVolumeSize } from '../../domain/byte-count.ts';
+import { parseFormattedSize } from '../../domain/byte-count.ts';
 import { Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
 import type { NewPool, PoolChange } from '../../store/store.ts';
@@ -63,15 +63,16 @@ function registerCreate(app: App, context: RouteContext): void {
 /** Fields that were not stated are as they are on the pool that is there, so that only stated ones are compared. */
 function parsePool(body: NewPoolBody, existing: Partial<NewPool> | null): NewPool {
   const storageNode = body.storageNode ?? existing?.storageNode;
+  const filesystem = body.filesystem ?? existing?.filesystem ?? 'ext4';
   checkCounts(body.minFree, body.maxVolumes);
   return {
     name: parseName(body.name),
     backend: body.backend,
     ...(storageNode === undefined ? {} : { storageNode }),
-    volumeSizeBytes: parseVolumeSize(body.volumeSizeBytes, 'volumeSizeBytes'),
+    volumeSizeBytes: parseFormattedSize(body.volumeSizeBytes, 'volumeSizeBytes', filesystem),
     minFree: body.minFree,
     maxVolumes: body.maxVolumes,
-    filesystem: body.filesystem ?? existing?.filesystem ?? 'ext4',
+    filesystem,
   };
 }
 

@@ -14,7 +14,7 @@ import { volumeRow } from './rows.ts';
 import type { VolumeTable } from './schema.ts';
 import { type Failed, settledColumns, sortResults, volumesQuarantine } from './settle.ts';
 import { sql } from './sql.ts';
-import { type TakeOptions, unreferenced, volumesDelay } from './wipe.ts';
+import { type TakeOptions, takeOrder, unreferenced, volumesDelay } from './wipe.ts';
 
 /** The states of the index volumes_work, in its words: only then SQLite uses it. */
 const working = sql`(state = 'provisioning' OR state = 'wiping' OR state = 'retired' OR state = 'failed')`;
@@ -34,7 +34,7 @@ export async function destroyTake(
     const { rows } = await sql<VolumeTable>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} LIMIT ${atMost}) AND ${still}
       RETURNING *`.execute(tx.db);
     return rows.map(destroyEffect);
   });

@@ -34,6 +34,11 @@ export interface TakeOptions {
   readonly atMost: number;
 }
 
+/** The longest due first; with `all`, what a dead worker had begun first: that is no more than one call takes. */
+export function takeOrder(all: boolean): Sql {
+  return all ? sql`lease_until DESC, id` : sql`lease_until, id`;
+}
+
 export async function wipeTake(
   database: Database,
   { all, atMost }: TakeOptions,
@@ -48,7 +53,7 @@ export async function wipeTake(
     const { rows } = await sql<Taken>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} LIMIT ${atMost}) AND ${still}
       RETURNING id, storage_node AS "storageNode", generation, backend, media_generation AS "mediaGeneration",
         size_bytes AS "sizeBytes", filesystem`.execute(tx.db);
     return rows.map(wipeEffect);
