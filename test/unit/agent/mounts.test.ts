@@ -235,6 +235,19 @@ test('a controller that never answers is given up on', async (t) => {
   t.is(error.code, 'controller-unavailable');
 });
 
+test('with a controller that falls silent every user that goes is heard, however many go at once', async (t) => {
+  const world = await AgentWorld.make(t);
+  const agent = await world.start({ intervals: { controllerCallMs: 500, volumeWaitMs: 3_000 } });
+  const volumes = Array.from({ length: 200 }, (_, at) => world.addVolume(`data${at}`).id);
+  await Promise.all(volumes.map((volume) => agent.mount({ volume, reference: 'one' })));
+  world.controller.silent.add('attachmentGet').add('attachmentList');
+  await Promise.all(agent.mounts().map(({ volume }) => agent.unmountReference(volume, 'one')));
+  t.deepEqual(
+    agent.mounts().map(({ references }) => references),
+    volumes.map(() => []),
+  );
+});
+
 for (const call of ['attachmentCreate', 'hostStateReport', 'attachmentDelete'] as const) {
   test(`a lost answer to ${call} leaves nothing behind after a reconcile`, async (t) => {
     const world = await AgentWorld.make(t);
