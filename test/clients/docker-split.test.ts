@@ -34,7 +34,7 @@ test('with the controller down, containers stop and start on what is mounted, an
   t.regex(JSON.parse(await engine.docker('volume', 'inspect', 'data'))[0].Mountpoint, /^\//);
   const message = /does.not.answer|did.not.answer/;
   await t.throwsAsync(start('refused', 'idle'), {
-    message: /FC-Redirect:The_volume_could_not_be_looked_up|does.not.answer/,
+    message: /FC-Redirect:The_exchange_broke_off|does.not.answer/,
   });
   await t.throwsAsync(engine.docker('volume', 'create', '-d', plugin, 'new'), { message });
   await engine.docker('rm', '-f', 'keeper');

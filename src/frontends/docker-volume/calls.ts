@@ -32,6 +32,17 @@ export const calls = {
 
 export type PluginMethod = keyof typeof calls;
 
+const ofNoVolume: ReadonlySet<PluginMethod> = new Set([
+  'Plugin.Activate',
+  'VolumeDriver.Capabilities',
+  'VolumeDriver.List',
+]);
+
+/** Whether a request of the method has to name a volume. */
+export function isOfVolume(method: PluginMethod): boolean {
+  return !ofNoVolume.has(method);
+}
+
 export function isPluginMethod(text: string): text is PluginMethod {
   return Object.hasOwn(calls, text);
 }

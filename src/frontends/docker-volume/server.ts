@@ -10,7 +10,7 @@ import { errorCatalogue, Failure, type Problem, problemOf } from '../../domain/e
 import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
-import { calls, isPluginMethod, type PluginMethod } from './calls.ts';
+import { calls, isOfVolume, isPluginMethod, type PluginMethod } from './calls.ts';
 import { errorText, failureStatus, mediaType, parseRequest, saysAbsent, unanswered } from './protocol.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
@@ -81,6 +81,7 @@ async function called(options: PluginServerOptions, method: PluginMethod, reques
   try {
     const asked = parseRequest(await received(request));
     name = asked.name;
+    if (name === '' && isOfVolume(method)) throw repeatedWithoutBody();
     const body = await calls[method](driver, asked);
     metrics.dockerCallEnded(method, 'succeeded', took());
     return { status: 200, body, problem: null };
@@ -92,10 +93,28 @@ async function called(options: PluginServerOptions, method: PluginMethod, reques
   }
 }
 
+/**
+ * dockerd repeats a request whose exchange broke (the agent was killed, or had no answer to give) without its body. Taken
+ * for one of no volume it would be answered as done, and nothing would be.
+ */
+function repeatedWithoutBody(): Failure {
+  const detail = 'The exchange broke off before its answer, and the repeat does not say which volume is meant.';
+  return new Failure('controller-unavailable', `${detail} The agent was restarted, or its log says why.`);
+}
+
+interface FailedCall {
+  readonly method: PluginMethod;
+  readonly volume: string;
+  readonly durationMs: number;
+}
+
+const lookups: ReadonlySet<PluginMethod> = new Set(['VolumeDriver.Get', 'VolumeDriver.Path']);
+
 /** Engines ask for what is not there before they create it: that is no failure. */
-function logFailure({ log }: PluginServerOptions, fields: object, told: Problem, error: unknown): void {
+function logFailure({ log }: PluginServerOptions, fields: FailedCall, told: Problem, error: unknown): void {
   const { kind } = errorCatalogue[told.code];
-  if (kind === 'not-found') log.debug({ ...fields, code: told.code }, 'a container engine asked for what is not there');
+  if (kind === 'not-found' && lookups.has(fields.method))
+    log.debug({ ...fields, code: told.code }, 'a container engine asked for what is not there');
   else if (kind === 'internal')
     log.warn({ ...fields, code: told.code, err: error }, 'a call of a container engine failed');
   else log.warn({ ...fields, code: told.code, detail: told.detail }, 'a call of a container engine failed');

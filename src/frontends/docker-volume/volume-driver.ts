@@ -136,9 +136,6 @@ export class VolumeDriver {
   }
 
   async #existing(name: string): Promise<Volume> {
-    // dockerd repeats a request whose exchange broke without its body.
-    if (name === '')
-      throw new Failure('controller-unavailable', "The volume could not be looked up; the agent's log says why.");
     const volume = isName(name) ? await this.#controller.volumeGet(name) : null;
     if (volume === null) throw new Failure('volume-not-found', `no such volume: ${name}`);
     return volume;

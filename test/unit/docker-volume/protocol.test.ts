@@ -160,7 +160,7 @@ test('a name that nobody can have is an unknown volume, and is not created', asy
   const world = await PluginWorld.start(t);
   const [volume] = ['vol_01JD0000000000000000000000'];
   t.like((await world.call('VolumeDriver.Get', { Name: volume })).body, { Err: `no such volume: ${volume}` });
-  for (const Name of ['', '../etc', volume]) {
+  for (const Name of ['../etc', volume]) {
     const { status, body } = await world.call('VolumeDriver.Create', { Name });
     t.is(status, 500);
     t.regex(String(body.Err), /Name: .* is not a name/);

@@ -144,7 +144,7 @@ test('with the controller away containers stop and start again on what is mounte
   t.is(await world.exchange(lookup), `FC-Redirect:connection_refused_${away.replaceAll(' ', '_')}\r\n\r\n`);
   // It repeats what it could not finish without the body.
   const repeated = 'POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\nContent-Length: 0\r\n\r\n';
-  t.regex(await world.exchange(repeated), /^FC-Redirect:The_volume_could_not_be_looked_up/);
+  t.regex(await world.exchange(repeated), /^FC-Redirect:The_exchange_broke_off/);
   await unmountOf(world, 'data', 'one');
   await unmountOf(world, 'data', 'two');
   t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: '' } });
@@ -176,6 +176,20 @@ test('a volume that a process still has is not removed, and it is said who has i
   t.is(String(answer.body.Err), `Volume "data" is in use on this host: ${holder} has it at /data.`);
   t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: body.Mountpoint } });
   t.deepEqual(world.references('data'), ['one']);
+});
+
+test('a repeat without a body is never answered as done: it says that the exchange broke', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  for (const method of ['Create', 'Remove', 'Mount', 'Unmount', 'Path']) {
+    const { status, body } = await world.call(`VolumeDriver.${method}`, '');
+    t.is(status, 500);
+    t.regex(String(body.Err), /The exchange broke off .* try again\.$/);
+  }
+  t.deepEqual(world.references('data'), ['one']);
+  for (const method of ['Plugin.Activate', 'VolumeDriver.Capabilities', 'VolumeDriver.List'])
+    t.is((await world.call(method, '')).status, 200);
 });
 
 test('a removal that is refused takes no reference away: its user may be alive', async (t) => {
