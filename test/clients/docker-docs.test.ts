@@ -9,7 +9,7 @@ import { PodmanEngine } from '../support/podman-engine.ts';
 
 const test = testOf('clients').serial;
 const run = promisify(execFile);
-const deadlineMs = 170_000;
+const deadlineMs = 300_000;
 
 test('the commands of docs/docker.md do what it says, and leave nothing behind', async (t) => {
   t.timeout(deadlineMs);
