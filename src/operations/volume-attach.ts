@@ -88,7 +88,7 @@ function begin(model: Model, operation: OperationContext, volume: VolumeRow, par
     );
   }
   if (volume.writer !== null || (params.accessMode === 'single-writer' && volume.readers > 0)) {
-    return onItsWayOut(model, volume) ?? inUse(model, volume);
+    return onItsWayOut(model, operation, volume) ?? inUse(model, volume);
   }
   const node = model.storageNodes.get(volume.storageNode);
   if (node === undefined)

@@ -58,7 +58,7 @@ function refuse(model: Model, operation: OperationContext, name: string, row: Vo
   if (row === null || row.state === 'wiping' || row.state === 'retired') return notFound(name);
   const blocker = blockerOf(row, operation);
   if (blocker !== null) return blocker;
-  if (isHeld(row) && !isLeft(model, operation, row)) return onItsWayOut(model, row) ?? inUse(model, row);
+  if (isHeld(row) && !isLeft(model, operation, row)) return onItsWayOut(model, operation, row) ?? inUse(model, row);
   if (row.state === 'allocated') return null;
   return failed(
     'volume-not-ready',
@@ -88,11 +88,15 @@ function waitForOwn(model: Model, operation: OperationContext, row: VolumeRow): 
 }
 
 /**
- * Whom to wait for when all that holds the volume is being unexported: operations of one volume take effect in their
- * order. A detach that waits for its host is not waited for: nobody knows for how long.
+ * Whom to wait for when all that holds the volume is being unexported, or a batch is yet to decide about some of it:
+ * operations of one volume take effect in their order. A detach that waits for its host is not waited for: nobody knows
+ * for how long.
  */
-export function onItsWayOut(model: Model, row: VolumeRow): Step | null {
+export function onItsWayOut(model: Model, operation: OperationContext, row: VolumeRow): Step | null {
   const holders = model.attachmentsOfVolume(row.id).filter(({ state }) => state !== 'quarantined');
+  for (const { heldBy } of holders) {
+    if (heldBy !== null && heldBy !== operation.batch) return { kind: 'blocked', on: heldBy };
+  }
   const [first] = holders;
   if (first === undefined || first.pendingOperation === null) return null;
   const leaving = holders.every(({ state, effect }) => state === 'detaching' && effect === 'issued');

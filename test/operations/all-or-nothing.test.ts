@@ -109,6 +109,25 @@ test('HAZARD 6: others wait for what an undecided batch holds, and then see what
   }
 });
 
+test('HAZARD 14: who comes for a volume whose detach a batch is yet to decide about waits for that', async (t) => {
+  for (const fails of [false, true]) {
+    const world = await begin(t);
+    await world.run([create('taken'), create('kept')]);
+    await world.run([attach('taken', 'host1'), attach('kept', 'host1')]);
+    const held = await Promise.all(['taken', 'kept'].map(async (name) => (await world.attachmentOf(name)).id));
+    const batch = await world.accept([createOnDemand('slow'), ...held.map((id) => detach(id))], 'all-or-nothing');
+    const { effects } = await world.advance();
+    const others = [await world.accept([attach('taken', 'host2')]), await world.accept([remove('kept')])];
+    t.deepEqual((await world.advance()).ended, []);
+    if (fails) world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
+    await world.settle(await world.carryOut(effects));
+    await world.settleDown();
+    const seen = await Promise.all(others.map(async (id) => words(await world.batch(id))));
+    t.deepEqual(seen, fails ? [['volume-in-use'], ['volume-in-use']] : [['done'], ['done']]);
+    await ended(t, world, batch, fails ? ['device-error', 'batch-aborted', 'batch-aborted'] : ['done', 'done', 'done']);
+  }
+});
+
 test('HAZARD 6: a batch that waited goes on as if it came just then, its operations not behind one another', async (t) => {
   const world = await begin(t);
   await world.run([create('old')]);
