@@ -14,7 +14,8 @@ import { issueDestroy } from './volume-create.ts';
  *
  * Without effects it is decided in the commit that plans it. With effects there are rounds: what can be undone is done
  * and held for the batch, what cannot (delete, detach, removal) is checked and held; then ONE durable decision: `commit`
- * lets the rest go forward, `undoing` takes everything back. Nobody else touches a held row before that.
+ * lets the rest go forward, `undoing` takes everything back. Nobody else touches a held row before that, and what was
+ * there already is held too: the batch counts on it.
  */
 export function planAtomic(progress: GroupProgress, batch: PendingBatch): void {
   if (batch.decision === 'undoing') {

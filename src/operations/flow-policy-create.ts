@@ -23,7 +23,7 @@ export const flowPolicyCreate: OperationDefinition<'flow-policy.create'> = {
     const { initiatorWwpn, targetWwpn, namespace } = keyOf(params);
     const row = model.flowPolicy(initiatorWwpn, targetWwpn, namespace);
     if (row?.pendingOperation === operation.id) return { kind: 'undecided' };
-    if (row !== null) return blockerOf(row, operation) ?? answerExisting(row, params);
+    if (row !== null) return blockerOf(row, operation) ?? answerExisting(model, operation, row, params);
     if (params.qosPolicy !== undefined && !model.qosPolicies.has(params.qosPolicy)) {
       return failed('qos-policy-not-found', `There is no QoS policy "${params.qosPolicy}".`, { field: 'qosPolicy' });
     }
@@ -48,12 +48,15 @@ function create(model: Model, operation: OperationContext, params: Params): Step
   return operation.decided ? succeeded({ kind: 'flow-policy', id: row.id }) : { kind: 'undecided' };
 }
 
-function answerExisting(row: FlowPolicyRow, params: Params): Step {
+function answerExisting(model: Model, operation: OperationContext, row: FlowPolicyRow, params: Params): Step {
   const same =
     row.action === params.action &&
     (params.redirectTo === undefined || params.redirectTo === row.redirectTo) &&
     (params.qosPolicy === undefined || params.qosPolicy === row.qosPolicy);
-  if (same) return succeeded({ kind: 'flow-policy', id: row.id }, true);
+  if (same) {
+    if (!operation.decided) model.putFlowPolicy(row);
+    return succeeded({ kind: 'flow-policy', id: row.id }, true);
+  }
   return failed(
     'name-taken',
     'A policy for this initiator, target and namespace exists already, with other fields; update or delete it.',

@@ -71,7 +71,8 @@ function existing(model: Model, operation: OperationContext, volume: VolumeRow, 
   const blocker = blockerOf(row, operation);
   if (blocker !== null) return blocker;
   if (row.accessMode !== params.accessMode || row.state === 'quarantined') return inUse(model, volume);
-  if (params.claim === true && row.hostSide === 'none') model.putAttachment({ ...row, hostSide: 'claimed' });
+  const claims = params.claim === true && row.hostSide === 'none';
+  if (claims || !operation.decided) model.putAttachment(claims ? { ...row, hostSide: 'claimed' } : row);
   return succeeded({ kind: 'attachment', id: row.id }, true);
 }
 

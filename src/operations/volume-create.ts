@@ -49,7 +49,7 @@ export const volumeCreate: OperationDefinition<'volume.create'> = {
   plan(model, operation, params) {
     const existing = model.volume(params.name);
     if (existing?.pendingOperation === operation.id) return goOn(model, operation, existing);
-    if (existing !== null) return blockerOf(existing, operation) ?? answerExisting(existing, params);
+    if (existing !== null) return blockerOf(existing, operation) ?? answerExisting(model, operation, existing, params);
     if (params.qosPolicy !== undefined && !model.qosPolicies.has(params.qosPolicy)) {
       return failed('qos-policy-not-found', `There is no QoS policy "${params.qosPolicy}".`, { field: 'qosPolicy' });
     }
@@ -207,7 +207,7 @@ function ownership(params: Params): { name: string; qosPolicy: string | null; la
   return { name: params.name, qosPolicy: params.qosPolicy ?? null, labels: params.labels ?? {} };
 }
 
-function answerExisting(row: VolumeRow, params: Params): Step {
+function answerExisting(model: Model, operation: OperationContext, row: VolumeRow, params: Params): Step {
   const field = differingField(row, params);
   if (row.state === 'failed') {
     return failed(
@@ -216,7 +216,10 @@ function answerExisting(row: VolumeRow, params: Params): Step {
       { field: 'name' },
     );
   }
-  if (field === null) return succeeded({ kind: 'volume', id: row.id }, true);
+  if (field === null) {
+    if (!operation.decided) model.putVolume(row);
+    return succeeded({ kind: 'volume', id: row.id }, true);
+  }
   return failed('name-taken', `A volume "${params.name}" exists already, with another ${field}.`, {
     field,
     related: { volume: row.id },

@@ -128,6 +128,25 @@ test('HAZARD 14: who comes for a volume whose detach a batch is yet to decide ab
   }
 });
 
+test('HAZARD 6: what a batch found there already stays as it is until the batch is decided', async (t) => {
+  const world = await begin(t);
+  const [policy] = (await world.run([permit('a'), create('old')])).operations;
+  await world.run([attach('old', 'host1')]);
+  const { id } = await world.attachmentOf('old');
+  const wishes = [createOnDemand('slow'), permit('a'), create('old'), attach('old', 'host1')];
+  const batch = await world.accept(wishes, 'all-or-nothing');
+  const { effects } = await world.advance();
+  const others = [
+    await world.accept([removePolicy(policy?.resource?.id ?? ''), permit('a', { action: 'deny' })]),
+    await world.accept([detach(id), remove('old')]),
+  ];
+  t.deepEqual((await world.advance()).ended, []);
+  await world.settle(await world.carryOut(effects));
+  await world.settleDown();
+  await ended(t, world, batch, ['done', 'existing', 'existing', 'existing']);
+  for (const other of others) await ended(t, world, other, ['done', 'done']);
+});
+
 test('HAZARD 6: a batch that waited goes on as if it came just then, its operations not behind one another', async (t) => {
   const world = await begin(t);
   await world.run([create('old')]);
