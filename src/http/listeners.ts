@@ -107,7 +107,10 @@ function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = net.connect(path);
     probe.on('connect', () => resolve(true));
-    probe.on('error', () => resolve(false));
+    // Any other error (a full backlog, say) is not that of a dead process.
+    probe.on('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
+    );
     probe.on('connect', () => probe.destroy());
   });
 }
