@@ -69,7 +69,7 @@ test('docker-compose insists on a password', async (t) => {
 });
 
 test('what docker-compose has started serves an agent beside it, and keeps everything when its parts are killed', async (t) => {
-  t.timeout(400_000);
+  t.timeout(600_000);
   const machine = await ComposedMachine.make(t, await engineWithImage(), baseImage);
   await serves(t, machine).catch(async (error) => t.fail(`${error}\n${await machine.logs()}`));
 });
