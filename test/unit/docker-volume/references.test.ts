@@ -164,13 +164,19 @@ test('references that a killed engine left are given up when the volume is remov
   t.deepEqual([world.agents.host.mounts, world.agents.controller.volumes.size], [[], 0]);
 });
 
+/** As seen from the machine: `data` in a container's own mount namespace. Answers how the holder is told. */
+function heldByContainer(world: PluginWorld): string {
+  const holder = 'process 42 (sleep) of container 0123456789ab';
+  const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: '/data', foreignNamespace: true, holder };
+  world.agents.host.mounts.push(copy);
+  return holder;
+}
+
 test('a volume that a process still has is not removed, and it is said who has it', async (t) => {
   const world = await PluginWorld.start(t);
   await created(world, 'data');
   const { body } = await mountOf(world, 'data', 'one');
-  const holder = 'process 42 (sleep) of container 0123456789ab';
-  const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: '/data', foreignNamespace: true, holder };
-  world.agents.host.mounts.push(copy);
+  const holder = heldByContainer(world);
   const answer = await world.call('VolumeDriver.Remove', { Name: 'data' });
   t.is(answer.status, 500);
   t.is(String(answer.body.Err), `Volume "data" is in use on this host: ${holder} has it at /data.`);
@@ -215,9 +221,7 @@ test('a mount that engines need is not unmounted by a person, who is told who ha
   const world = await PluginWorld.start(t);
   await created(world, 'data');
   const { body } = await mountOf(world, 'data', 'one');
-  const holder = 'process 42 (sleep) of container 0123456789ab';
-  const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: '/data', foreignNamespace: true, holder };
-  world.agents.host.mounts.push(copy);
+  heldByContainer(world);
   const before = JSON.stringify([world.agent.mounts(), world.agents.host.mounts]);
   const [mount] = world.agent.mounts();
   const refused = (options: { force?: boolean }, message: RegExp) =>
