@@ -1,32 +1,23 @@
 import { setImmediate as tick } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
 import { limits } from '../../config/limits.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import { type EndedListener, EndedListeners } from '../ended-listeners.ts';
-import type { QueueObserver } from '../queue.ts';
-import type { RedisLink } from './redis-link.ts';
-
-export interface EndedChannelOptions {
-  readonly link: RedisLink;
-  readonly prefix: string;
-  readonly observer: QueueObserver;
-}
+import { Channel, type ChannelOptions } from './channel.ts';
 
 /**
- * Ended batches over Redis publish/subscribe: one message a tick at most. This process is told directly, so its own
- * waiting requests do not depend on Redis. What cannot be sent is dropped: whoever waits also looks for itself.
+ * Ended batches, one message a tick at most. This process is told directly, so its own waiting requests do not depend on
+ * Redis. What cannot be sent is dropped: whoever waits also looks for itself.
  */
 export class EndedChannel {
-  readonly #options: EndedChannelOptions;
-  readonly #channel: string;
+  readonly #options: ChannelOptions;
+  readonly #channel: Channel;
   readonly #listeners: EndedListeners;
   readonly #publish: CoalescedRun;
   #unsent = new Set<string>();
-  #subscriber: Redis | null = null;
 
-  constructor(options: EndedChannelOptions) {
+  constructor(options: ChannelOptions) {
     this.#options = options;
-    this.#channel = `${options.prefix}:ended`;
+    this.#channel = new Channel({ ...options, name: 'ended', kind: 'announcement' }, (text) => this.#receive(text));
     this.#listeners = new EndedListeners(options.observer);
     this.#publish = new CoalescedRun(
       () => this.#publishUnsent(),
@@ -36,7 +27,7 @@ export class EndedChannel {
 
   add(listener: EndedListener): void {
     this.#listeners.add(listener);
-    this.#subscriber ??= this.#subscribe();
+    this.#channel.subscribe();
   }
 
   async announce(batchIds: readonly string[]): Promise<void> {
@@ -59,21 +50,10 @@ export class EndedChannel {
     await tick();
     const ids = [...this.#unsent];
     this.#unsent = new Set();
-    const { link, observer } = this.#options;
     for (let first = 0; first < ids.length; first += limits.queueAnnouncementBatches) {
       const part = ids.slice(first, first + limits.queueAnnouncementBatches);
-      const message = JSON.stringify({ from: link.instance, ended: part });
-      const receivers = await link.attempt(() => link.client.publish(this.#channel, message));
-      if (receivers === undefined) observer.handoverFailed('announcement');
+      await this.#channel.publish({ from: this.#options.link.instance, ended: part });
     }
-  }
-
-  #subscribe(): Redis {
-    const { link, observer } = this.#options;
-    const subscriber = link.openPatient();
-    subscriber.on('message', (_channel, message) => this.#receive(message));
-    subscriber.subscribe(this.#channel).catch((error) => observer.errored('ended-subscribe', error));
-    return subscriber;
   }
 
   #receive(message: string): void {

@@ -1,46 +1,28 @@
-import type { Redis } from 'ioredis';
 import type { NudgeListener, QueueObserver } from '../queue.ts';
-import type { RedisLink } from './redis-link.ts';
+import { Channel, type ChannelOptions } from './channel.ts';
 
-export interface NudgeChannelOptions {
-  readonly link: RedisLink;
-  readonly prefix: string;
-  readonly observer: QueueObserver;
-}
-
-/** Which reconcilers are to run now, over Redis publish/subscribe. What is lost costs an interval of theirs. */
+/** Which reconcilers are to run now. What is lost costs an interval of theirs. */
 export class NudgeChannel {
-  readonly #options: NudgeChannelOptions;
-  readonly #channel: string;
+  readonly #observer: QueueObserver;
+  readonly #channel: Channel;
   readonly #listeners: NudgeListener[] = [];
-  #subscriber: Redis | null = null;
 
-  constructor(options: NudgeChannelOptions) {
-    this.#options = options;
-    this.#channel = `${options.prefix}:nudge`;
+  constructor(options: ChannelOptions) {
+    this.#observer = options.observer;
+    this.#channel = new Channel({ ...options, name: 'nudge', kind: 'nudge' }, (message) => this.#receive(message));
   }
 
-  async nudge(names: readonly string[]): Promise<void> {
-    const { link, observer } = this.#options;
-    const receivers = await link.attempt(() => link.client.publish(this.#channel, JSON.stringify(names)));
-    if (receivers === undefined) observer.handoverFailed('nudge');
+  nudge(names: readonly string[]): Promise<void> {
+    return this.#channel.publish(names);
   }
 
   add(listener: NudgeListener): void {
     this.#listeners.push(listener);
-    this.#subscriber ??= this.#subscribe();
+    this.#channel.subscribe();
   }
 
   close(): void {
     this.#listeners.length = 0;
-  }
-
-  #subscribe(): Redis {
-    const { link, observer } = this.#options;
-    const subscriber = link.openPatient();
-    subscriber.on('message', (_channel, message) => this.#receive(message));
-    subscriber.subscribe(this.#channel).catch((error) => observer.errored('nudge-subscribe', error));
-    return subscriber;
   }
 
   #receive(message: string): void {
@@ -50,7 +32,7 @@ export class NudgeChannel {
       const texts = names.filter((name) => typeof name === 'string');
       for (const listener of this.#listeners) listener(texts);
     } catch (error) {
-      this.#options.observer.errored('nudge-listener', error);
+      this.#observer.errored('nudge-listener', error);
     }
   }
 }

@@ -1,8 +1,8 @@
-import { type Job, Queue } from 'bullmq';
+import type { Job } from 'bullmq';
 import { limits } from '../../config/limits.ts';
-import { withDeadline } from '../../system/deadline.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
+import { BoundedQueue } from './bounded-queue.ts';
 import { BoundedWorker } from './bounded-worker.ts';
 import type { RedisLink } from './redis-link.ts';
 
@@ -27,26 +27,20 @@ interface Schedule {
  */
 export class Schedules {
   readonly #options: SchedulesOptions;
-  readonly #queue: Queue;
+  readonly #queue: BoundedQueue;
   readonly #schedules = new Map<string, Schedule>();
   readonly #upsert: CoalescedRun;
   readonly #timer: NodeJS.Timeout;
   #worker: BoundedWorker | null = null;
 
   constructor(options: SchedulesOptions) {
-    const { link, observer, prefix } = options;
+    const { observer } = options;
     this.#options = options;
     this.#upsert = new CoalescedRun(
       () => this.#upsertAll(),
       (error) => observer.errored('schedule-upsert', error),
     );
-    this.#queue = new Queue(queueName, {
-      connection: link.client,
-      prefix,
-      skipVersionCheck: true,
-      streams: { events: { maxLen: limits.queueEventsKept } },
-    });
-    this.#queue.on('error', (error) => link.report('schedule-queue', error));
+    this.#queue = new BoundedQueue(queueName, options);
     this.#timer = setInterval(() => this.repair(), limits.queueRepairEveryMs);
   }
 
@@ -67,8 +61,7 @@ export class Schedules {
     clearInterval(this.#timer);
     const runs = [...this.#schedules.values()].map((schedule) => schedule.run.stop());
     await Promise.all([this.#upsert.stop(), ...runs]);
-    const parts = [this.#worker?.closeInTime(), this.#queue.close()];
-    await withDeadline(Promise.allSettled(parts), limits.queueCloseTimeoutMs).catch(() => undefined);
+    await this.#queue.closeInTime(this.#worker);
   }
 
   async #upsertAll(): Promise<void> {

@@ -1,8 +1,9 @@
-import { type Job, Queue } from 'bullmq';
+import type { Job } from 'bullmq';
 import { limits } from '../../config/limits.ts';
 import { withDeadline } from '../../system/deadline.ts';
 import { CoalescedRun } from '../coalesced-run.ts';
 import type { QueueObserver } from '../queue.ts';
+import { BoundedQueue } from './bounded-queue.ts';
 import { BoundedWorker } from './bounded-worker.ts';
 import type { RedisLink } from './redis-link.ts';
 
@@ -25,7 +26,7 @@ export interface WakeUpsOptions {
  */
 export class WakeUps {
   readonly #options: WakeUpsOptions;
-  readonly #queue: Queue;
+  readonly #queue: BoundedQueue;
   readonly #send: CoalescedRun;
   #worker: BoundedWorker | null = null;
   #work: CoalescedRun | null = null;
@@ -34,19 +35,13 @@ export class WakeUps {
   #depth = 0;
 
   constructor(options: WakeUpsOptions) {
-    const { link, observer, prefix } = options;
+    const { observer } = options;
     this.#options = options;
     this.#send = new CoalescedRun(
       () => this.#sendLatest(),
       (error) => observer.errored('wake-send', error),
     );
-    this.#queue = new Queue(queueName, {
-      connection: link.client,
-      prefix,
-      skipVersionCheck: true,
-      streams: { events: { maxLen: limits.queueEventsKept } },
-    });
-    this.#queue.on('error', (error) => link.report('wake-queue', error));
+    this.#queue = new BoundedQueue(queueName, options);
   }
 
   wake(batchId: string): Promise<void> {
@@ -74,8 +69,7 @@ export class WakeUps {
 
   async close(): Promise<void> {
     await Promise.all([this.#send.stop(), this.#work?.stop()]);
-    const parts = [this.#worker?.closeInTime(), this.#queue.close()];
-    await withDeadline(Promise.allSettled(parts), limits.queueCloseTimeoutMs).catch(() => undefined);
+    await this.#queue.closeInTime(this.#worker);
   }
 
   async #sendLatest(): Promise<void> {
