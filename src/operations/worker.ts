@@ -9,6 +9,7 @@ import type {
   EffectOutcome,
   GroupAnswer,
   JournalStore,
+  LeaseTerm,
   Mistake,
   MistakeOutcome,
 } from '../store/store.ts';
@@ -18,11 +19,11 @@ import { carryOut } from './effects.ts';
 export interface WorkerOptions {
   readonly store: JournalStore;
   readonly nodes: ReadonlyMap<string, StorageNode>;
-  /** Unique over restarts. */
-  readonly name: string;
   readonly log: Logger;
   /** False while nothing may be begun: what is in the journal waits. */
   readonly mayAct: () => boolean;
+  /** Under which it acts now; where another has taken it, nothing more is planned or settled. */
+  readonly lease?: () => LeaseTerm | null;
   /** Whether the store is still the one whose effects the storage node has carried out, and has not fallen behind them. */
   readonly isOurs: (storageNode: string) => Promise<boolean>;
   readonly groupBatchesMax?: number;
@@ -53,7 +54,6 @@ const effectsInFlightMax = 8_000;
  */
 export class OperationWorker {
   readonly #options: WorkerOptions;
-  readonly #advance: AdvanceOptions;
   readonly #settle: GroupCommit<EffectOutcome>;
   readonly #underWay = new Set<Promise<void>>();
   #running: Promise<void> | null = null;
@@ -63,12 +63,6 @@ export class OperationWorker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#advance = {
-      worker: options.name,
-      maxBatches: options.groupBatchesMax ?? limits.groupBatches,
-      maxOperations: limits.groupOperations,
-      effectLeaseMs: limits.effectLeaseMs,
-    };
     this.#settle = new GroupCommit((outcomes) => this.#settleGroup(outcomes));
   }
 
@@ -82,7 +76,12 @@ export class OperationWorker {
 
   /** How groups are planned by this worker; for an intake that plans in its own commit. */
   get advanceOptions(): AdvanceOptions {
-    return this.#advance;
+    return {
+      lease: this.#options.lease?.() ?? null,
+      maxBatches: this.#options.groupBatchesMax ?? limits.groupBatches,
+      maxOperations: limits.groupOperations,
+      effectLeaseMs: limits.effectLeaseMs,
+    };
   }
 
   /** Goes on with what another commit has planned for this worker. */
@@ -121,7 +120,7 @@ export class OperationWorker {
   async #advanceGroup(): Promise<void> {
     while (this.#inFlight > effectsInFlightMax) await Promise.race(this.#underWay);
     const began = performance.now();
-    const answer = await this.#options.store.groupAdvance(this.#advance);
+    const answer = await this.#options.store.groupAdvance(this.advanceOptions);
     if (answer.batches === 0) return;
     this.#options.observe.phase('plan', performance.now() - began);
     this.#options.observe.group(answer.batches, answer.operations);
@@ -174,7 +173,7 @@ export class OperationWorker {
 
   async #settleGroup(outcomes: readonly EffectOutcome[]): Promise<void> {
     const began = performance.now();
-    const answer = await this.#options.store.groupSettle(outcomes, this.#advance);
+    const answer = await this.#options.store.groupSettle(outcomes, this.advanceOptions);
     this.#options.observe.phase('settle', performance.now() - began);
     this.#deliver(answer);
     if (answer.more) void this.run();

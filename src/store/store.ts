@@ -107,11 +107,17 @@ export type AcceptAnswer =
   | { readonly accepted: false; readonly problem: Problem };
 
 export interface AdvanceOptions {
-  /** Who runs the effects; a restarted worker has another name. */
-  readonly worker: string;
+  /** Under which the worker acts: without it nothing is planned any more. Null: no other worker can be on the store. */
+  readonly lease: LeaseTerm | null;
   readonly maxBatches: number;
   readonly maxOperations: number;
   readonly effectLeaseMs: number;
+}
+
+/** A lease as one owner holds it without interruption. */
+export interface LeaseTerm {
+  readonly name: string;
+  readonly token: number;
 }
 
 export type Effect = { readonly operation: string; readonly storageNode: string } & (
@@ -181,7 +187,10 @@ export interface MaintenanceStore {
    * there since) go back to be wiped. Answers how many.
    */
   freeVolumesDistrust(storageNode: string): Promise<number>;
-  /** A lease by name, in the database's time; null when another owner holds it. The token rises with every owner. */
+  /**
+   * A lease by name, in the database's time; null when another owner holds it. The token rises with every owner, who has
+   * to wait for the change under way: it may be planned under the lease as it was.
+   */
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null>;
   leaseDrop(name: string, owner: string): Promise<void>;
   /** Whether anybody holds it now. */

@@ -5,7 +5,7 @@ import type { OperationSpec } from '../../src/domain/operation.ts';
 import { groupPlanner } from '../../src/operations/planner.ts';
 import type { GroupPlanner } from '../../src/store/group.ts';
 import { KyselyJournalStore } from '../../src/store/kysely/journal.ts';
-import type { EffectOutcome, NewBatch } from '../../src/store/store.ts';
+import type { EffectOutcome, LeaseTerm, NewBatch } from '../../src/store/store.ts';
 import {
   attach,
   attachReader,
@@ -31,7 +31,7 @@ export function storeJournalSuite(open: OpenWorld): void {
   statementTests(open);
 }
 
-const advanceOptions = { worker: 'worker', maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 30_000 };
+const advanceOptions = { lease: null, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 30_000 };
 const journalOptions = { backlogOperationsMax: 1_000_000, defaultFlowAction: 'permit' } as const;
 const refusedByNode = problem('device-busy', 'It is still in use.');
 
@@ -378,7 +378,30 @@ function lateTests(open: OpenWorld): void {
   });
 }
 
+async function leaseTaken({ store }: OperationWorld, owner: string): Promise<LeaseTerm | null> {
+  const token = await store.maintenance.leaseTake('storage-node', owner, 60_000);
+  return token === null ? null : { name: 'storage-node', token };
+}
+
 function concurrencyTests(open: OpenWorld): void {
+  test('HAZARD 1: a worker whose lease another has taken plans nothing more and settles nothing', async (t) => {
+    const world = await OperationWorld.open(t, open);
+    const successor = world.another();
+    world.lease = await leaseTaken(world, 'one');
+    const begun = await world.accept([createOnDemand('begun')]);
+    const outcomes = await world.carryOut((await world.advance()).effects);
+    await world.store.maintenance.leaseDrop('storage-node', 'one');
+    successor.lease = await leaseTaken(successor, 'two');
+    const waiting = await world.accept([createOnDemand('waiting')]);
+    t.is((await world.advance()).batches, 0);
+    t.is((await world.settle(outcomes)).batches, 0);
+    t.is((await world.batch(begun)).state, 'running');
+    t.is((await world.batch(waiting)).state, 'accepted');
+    await successor.settleDown();
+    t.is((await world.batch(begun)).state, 'ended');
+    t.is((await world.batch(waiting)).state, 'ended');
+  });
+
   test('HAZARD 8: workers at once give every volume one owner, and end every batch once', async (t) => {
     const world = await OperationWorld.open(t, open, { free: 20 });
     const workers = [world, world.another(), world.another()];

@@ -16,7 +16,7 @@ export function storeMistakesSuite(open: OpenWorld): void {
   commitTests(open);
 }
 
-const options = { worker: 'worker', maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 30_000 };
+const options = { lease: null, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 30_000 };
 const journalOptions = { backlogOperationsMax: 1_000_000, defaultFlowAction: 'permit' } as const;
 
 /** The planner with a bug that batches of the given description meet. */

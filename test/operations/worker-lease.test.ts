@@ -1,18 +1,24 @@
 /** A worker whose store others can be on: it acts while it has the lease, and takes up what its predecessor left. */
 import test, { type ExecutionContext } from 'ava';
 import type { WorkerLease } from '../../src/bin/compose/mandate.ts';
-import type { LeasedWorker } from '../../src/bin/compose/node-lease.ts';
+import { type LeasedWorker, nodeLeaseName } from '../../src/bin/compose/node-lease.ts';
 import { limits } from '../../src/config/limits.ts';
 import { newId } from '../../src/domain/ids.ts';
-import type { Store } from '../../src/store/store.ts';
-import { ControlPlaneWorld, type WorldSurroundings } from '../support/control-plane-world.ts';
+import type { LeaseTerm, Store } from '../../src/store/store.ts';
+import { ControlPlaneWorld } from '../support/control-plane-world.ts';
 import { until } from '../support/daemon.ts';
 import { admin } from '../support/store-world.ts';
 
 /** It is held or not, as the test says. */
 class FakeLease implements WorkerLease {
   isHeld = true;
+  term: LeaseTerm = { name: nodeLeaseName, token: 0 };
   #worker: LeasedWorker | null = null;
+
+  async takeFrom(store: Store): Promise<void> {
+    const token = await store.leaseTake(nodeLeaseName, 'this', limits.nodeLeaseMs);
+    this.term = { name: nodeLeaseName, token: token ?? 0 };
+  }
 
   mayAct(): boolean {
     return this.isHeld;
@@ -35,8 +41,17 @@ class FakeLease implements WorkerLease {
 
 const pool = { name: 'fast', backend: 'file', storageNode: 'local', volumeSizeBytes: 16 * 1024 * 1024 } as const;
 
-async function open(t: ExecutionContext, surroundings: WorldSurroundings): Promise<ControlPlaneWorld> {
-  const world = await ControlPlaneWorld.open({}, surroundings);
+interface Leased {
+  readonly lease: FakeLease;
+  readonly before?: (store: Store) => Promise<void>;
+}
+
+async function open(t: ExecutionContext, { lease, before }: Leased): Promise<ControlPlaneWorld> {
+  const found = async (store: Store) => {
+    await before?.(store);
+    await lease.takeFrom(store);
+  };
+  const world = await ControlPlaneWorld.open({}, { lease, before: found });
   t.teardown(() => world.close());
   return world;
 }
@@ -65,7 +80,7 @@ test('what a killed worker had begun is taken up by the next one at once, not wh
     await poolCreate(store);
     batch = await volumeCreate(store);
     const { effectLeaseMs, ...most } = { effectLeaseMs: limits.provisionLeaseMs, maxBatches: 10, maxOperations: 10 };
-    const { effects } = await store.groupAdvance({ worker: 'killed', effectLeaseMs, ...most });
+    const { effects } = await store.groupAdvance({ lease: null, effectLeaseMs, ...most });
     t.is(effects.length, 1);
   };
   const { store } = await open(t, { lease: new FakeLease(), before });

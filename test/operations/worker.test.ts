@@ -68,7 +68,6 @@ function machinery(t: ExecutionContext, world: OperationWorld, store: JournalSto
   const worker = new OperationWorker({
     store,
     nodes: new Map([[world.node.name, world.node]]),
-    name: 'worker',
     mayAct: () => true,
     isOurs: async () => true,
     log,

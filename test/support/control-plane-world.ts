@@ -107,7 +107,7 @@ export class ControlPlaneWorld {
     await registerStorageNode(store, node);
     await surroundings.before?.(store);
     const { lease = null } = surroundings;
-    const parts = { config, store, queue, nodes: [node], metrics, log, owner: 'test', lease };
+    const parts = { config, store, queue, nodes: [node], metrics, log, lease };
     const controlPlane = await startControlPlane(parts);
     return new ControlPlaneWorld(controlPlane, node, async () => {
       await controlPlane.close();

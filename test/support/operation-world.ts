@@ -23,6 +23,7 @@ import type {
   Effect,
   EffectOutcome,
   GroupAnswer,
+  LeaseTerm,
   NewBatch,
   NewPool,
   VolumeSettle,
@@ -53,9 +54,10 @@ export class OperationWorld {
   readonly node: SimulatedStorageNode;
   readonly journal: KyselyJournalStore;
   readonly #options: OperationWorldOptions;
+  /** Under which it plans and settles. */
+  lease: LeaseTerm | null = null;
   #steps = 0;
   #crashAt = 0;
-  #worker = 0;
 
   private constructor(store: StoreWorld, node: SimulatedStorageNode, options: OperationWorldOptions) {
     this.store = store;
@@ -160,7 +162,7 @@ export class OperationWorld {
   }
 
   get #advance() {
-    return { worker: `worker${this.#worker}`, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 60_000 };
+    return { lease: this.lease, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 60_000 };
   }
 
   /** Goes on until only hosts (or nobody) can: effects of unknown outcome are issued again. */
@@ -181,7 +183,6 @@ export class OperationWorld {
       return false;
     } catch (error) {
       if (!(error instanceof Crash)) throw error;
-      this.#worker += 1;
       await this.journal.effectsRecover({ all: true });
       return true;
     } finally {

@@ -32,8 +32,6 @@ export interface ControlPlaneParts {
   readonly nodes: readonly StorageNode[];
   readonly metrics: Metrics;
   readonly log: Logger;
-  /** Unique over restarts and replicas. */
-  readonly owner: string;
   /** Null: no other process can be on this store. */
   readonly lease: WorkerLease | null;
 }
@@ -49,7 +47,7 @@ export interface RunningControlPlane extends OpenControlPlane {
 
 /** Puts intake, worker and reconcilers together over the ports, and starts them. */
 export async function startControlPlane(parts: ControlPlaneParts): Promise<RunningControlPlane> {
-  const { config, store, queue, metrics, log, owner, lease } = parts;
+  const { config, store, queue, metrics, log, lease } = parts;
   const nodes = new Map(parts.nodes.map((node) => [node.name, node]));
   const mandate = new Mandate(parts);
   const mayAct = () => mandate.mayAct();
@@ -58,8 +56,8 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   const worker = new OperationWorker({
     store,
     nodes,
-    name: owner,
     mayAct,
+    lease: () => lease?.term ?? null,
     isOurs: (node) => mandate.isOurs(node),
     log,
     groupBatchesMax: config.groupBatches,

@@ -79,8 +79,7 @@ export async function openController(
   const { queue, metrics } = await openSurroundings({ config, store, log, nodeLease }, closers);
   await registerStorageNode(store, node);
   await prepareFirstStart({ config, store, node, api });
-  const owner = ownerOf(config);
-  const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, owner, lease });
+  const controlPlane = await startControlPlane({ config, store, queue, nodes: [node], metrics, log, lease });
   closers.add(() => controlPlane.close());
   const served = await serve({ ...options, controlPlane, metrics, serveApi: api }, closers);
   return { ...served, metrics, store, node, controlPlane };
@@ -104,7 +103,7 @@ export async function openApiReplica(options: ControllerOptions, closers: Closer
   const nodeLease = () => store.leaseHeld(nodeLeaseName);
   const { queue, metrics } = await openSurroundings({ config, store, log, nodeLease }, closers);
   await prepareFirstStart({ config, store, node: null, api: true });
-  const controlPlane = openApiPlane({ config, store, queue, metrics, log, owner: ownerOf(config) });
+  const controlPlane = openApiPlane({ config, store, queue, metrics, log });
   closers.add(() => controlPlane.close());
   const served = await serve({ ...options, controlPlane, metrics, serveApi: true }, closers);
   return { ...served, metrics, store };
@@ -119,11 +118,6 @@ function requireShared({ store, queue }: Config, flag: string): void {
   if (missing.length === 0) return;
   const why = 'API and worker are different processes then.';
   throw new Failure('invalid-configuration', `${flag} needs ${missing.join(' and ')}: ${why}`);
-}
-
-/** Unique over restarts and replicas. */
-function ownerOf(config: Config): string {
-  return `${config.host.name}:${process.pid}:${Date.now()}`;
 }
 
 interface Surroundings {

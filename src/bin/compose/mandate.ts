@@ -11,7 +11,7 @@ import type { StorageNode } from '../../storage-node/storage-node.ts';
 import type { Store } from '../../store/store.ts';
 import type { NodeLease } from './node-lease.ts';
 
-export type WorkerLease = Pick<NodeLease, 'mayAct' | 'trouble' | 'leads'>;
+export type WorkerLease = Pick<NodeLease, 'mayAct' | 'trouble' | 'leads' | 'term'>;
 
 export interface MandateOptions {
   readonly store: Store;

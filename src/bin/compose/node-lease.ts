@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
-import type { MaintenanceStore } from '../../store/store.ts';
+import type { LeaseTerm, MaintenanceStore } from '../../store/store.ts';
 import type { Clock } from '../../system/clock.ts';
 import { readJson, replaceJson } from '../../system/durable-file.ts';
 
@@ -71,6 +71,11 @@ export class NodeLease {
   get trouble(): string | null {
     if (this.#over !== null) return this.#over;
     return this.#options.clock.monotonic() < this.#until ? null : notRenewed;
+  }
+
+  /** As it was last held: in the store it is this one, or another's. */
+  get term(): LeaseTerm {
+    return { name: nodeLeaseName, token: this.#token };
   }
 
   /** Who is told of a lease that is held again. */

@@ -22,6 +22,7 @@ import { asMistakes, blaming, GroupMistake, groupOrEach } from './group-mistake.
 import { operationRecords, positionsPerBatch, writePlan } from './group-write.ts';
 import { JournalAppender } from './journal-append.ts';
 import { JournalReader, operationText } from './journal-read.ts';
+import { isHeld } from './lease.ts';
 import type { BatchTable, OperationTable } from './schema.ts';
 import { sql } from './sql.ts';
 
@@ -167,7 +168,7 @@ export class KyselyJournalStore implements JournalStore {
   async #advance(tx: Change, options: AdvanceOptions, only: string | null = null): Promise<GroupAnswer> {
     const which = only === null ? sql`` : sql`AND id = ${only}`;
     const { rows } =
-      await sql<BatchTable>`SELECT * FROM batches WHERE ready = 1 ${which} ORDER BY seq LIMIT ${options.maxBatches + 1}`.execute(
+      await sql<BatchTable>`SELECT * FROM batches WHERE ready = 1 ${which} AND ${isHeld(options.lease)} ORDER BY seq LIMIT ${options.maxBatches + 1}`.execute(
         tx.db,
       );
     const records = upTo(rows, options);
@@ -195,7 +196,9 @@ export class KyselyJournalStore implements JournalStore {
   async #settle(tx: Change, outcomes: readonly EffectOutcome[], options: AdvanceOptions): Promise<GroupAnswer> {
     const ids = [...new Set(outcomes.map(({ effect }) => batchOf(effect.operation).batch))];
     const { rows } = await sql<BatchTable>`
-      SELECT * FROM batches WHERE id IN ${tx.engine.texts(ids)} AND state <> 'ended' ORDER BY seq`.execute(tx.db);
+      SELECT * FROM batches WHERE id IN ${tx.engine.texts(ids)} AND state <> 'ended' AND ${isHeld(options.lease)} ORDER BY seq`.execute(
+      tx.db,
+    );
     return blaming(idsOf(rows), () => this.#planSettled(tx, rows, outcomes, options));
   }
 
@@ -229,7 +232,10 @@ export class KyselyJournalStore implements JournalStore {
     const still = readyOnly ? sql`ready = 1` : sql`state <> 'ended'`;
     try {
       return await this.#database.change(async (tx) => {
-        const { rows } = await sql<BatchTable>`SELECT * FROM batches WHERE id = ${id} AND ${still}`.execute(tx.db);
+        const { rows } =
+          await sql<BatchTable>`SELECT * FROM batches WHERE id = ${id} AND ${still} AND ${isHeld(options.lease)}`.execute(
+            tx.db,
+          );
         return rows.length === 0 ? nothing : await blaming([id], () => this.#endMistaken(tx, rows, mistake, options));
       });
     } catch (error) {

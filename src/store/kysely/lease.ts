@@ -6,25 +6,40 @@
 import { randomUUID } from 'node:crypto';
 import { assert } from '../../domain/errors.ts';
 import type { InventoryBegun } from '../../domain/host.ts';
+import type { LeaseTerm } from '../store.ts';
 import type { Connection, Database } from './database.ts';
-import { sql } from './sql.ts';
+import { type Sql, sql } from './sql.ts';
 
-/** The token, or null while another owner holds the lease. The holder extends it under the same token. */
+/**
+ * The token, or null while another owner holds the lease. The holder extends it under the same token. For another token
+ * no change may be under way: what `isHeld` found in it has to be true until its commit.
+ */
 export async function leaseTake(
   database: Database,
   name: string,
   { owner, ttlMs }: { readonly owner: string; readonly ttlMs: number },
 ): Promise<number | null> {
   const { now } = database.engine;
-  const { rows } = await database.plain((db) =>
-    sql<{ token: number }>`
-      INSERT INTO leases (name, owner, token, until) VALUES (${name}, ${owner}, 1, ${now} + CAST(${ttlMs} AS bigint))
-      ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until,
-        token = CASE WHEN leases.owner = excluded.owner AND leases.until > ${now} THEN leases.token ELSE leases.token + 1 END
+  return database.plain(async (db) => {
+    const until = sql`${now} + CAST(${ttlMs} AS bigint)`;
+    const extended = await sql<{ token: number }>`
+      UPDATE leases SET until = ${until} WHERE name = ${name} AND owner = ${owner} AND until > ${now}
+      RETURNING token`.execute(db);
+    if (extended.rows[0] !== undefined) return extended.rows[0].token;
+    await sql`UPDATE sequences SET value = value WHERE name = 'commit'`.execute(db);
+    const taken = await sql<{ token: number }>`
+      INSERT INTO leases (name, owner, token, until) VALUES (${name}, ${owner}, 1, ${until})
+      ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until, token = leases.token + 1
       WHERE leases.owner = excluded.owner OR leases.until <= ${now}
-      RETURNING token`.execute(db),
-  );
-  return rows[0]?.token ?? null;
+      RETURNING token`.execute(db);
+    return taken.rows[0]?.token ?? null;
+  });
+}
+
+/** A condition of a change: where it is met, it is until the commit. */
+export function isHeld(lease: LeaseTerm | null): Sql {
+  if (lease === null) return sql.raw('TRUE');
+  return sql`EXISTS (SELECT 1 FROM leases WHERE name = ${lease.name} AND token = ${lease.token})`;
 }
 
 export async function leaseDrop(database: Database, name: string, owner: string): Promise<void> {
