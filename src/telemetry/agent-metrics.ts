@@ -1,10 +1,10 @@
 /**
  * What an agent counts. Labels come from closed sets: states, phases, outcomes and error codes, never names of volumes.
  */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Gauge, Registry } from 'prom-client';
 import type { ErrorKind } from '../domain/errors.ts';
 import { DockerCallMetrics } from './docker-call-metrics.ts';
-import { misnamedDefaults } from './metrics.ts';
+import { Instruments, seconds, tellProcess } from './instruments.ts';
 
 /** From one system call to the longest format. */
 const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120];
@@ -25,18 +25,26 @@ export interface AgentMetricsOptions {
 
 export class AgentMetrics {
   readonly registry = new Registry();
-  readonly #phases = this.#durations('phase_duration_seconds', 'Time of one phase of a mount or an unmount.', [
+  readonly #make = new Instruments({ registry: this.registry, prefix: 'fcr_agent', buckets: durationBuckets });
+  readonly #phases = this.#make.durations('phase_duration_seconds', 'Time of one phase of a mount or an unmount.', [
     'phase',
   ]);
-  readonly #actions = this.#durations('action_duration_seconds', 'Time of a mount or an unmount as a whole.', [
+  readonly #actions = this.#make.durations('action_duration_seconds', 'Time of a mount or an unmount as a whole.', [
     'action',
     'outcome',
   ]);
-  readonly #errors = this.#counter('errors_total', 'Mounts and unmounts that failed, by code.', ['action', 'code']);
-  readonly #runs = this.#counter('reconcile_runs_total', 'Runs of the reconciler.', ['outcome']);
-  readonly #runTimes = this.#durations('reconcile_duration_seconds', 'Time of one run of the reconciler.', []);
-  readonly #dockerCalls = new DockerCallMetrics(this.registry, durationBuckets);
-  readonly #volumes = this.#counter('reconciled_volumes_total', 'Volumes that the reconciler looked at.', ['outcome']);
+  readonly #errors = this.#make.counter('errors_total', 'Mounts and unmounts that failed, by code.', [
+    'action',
+    'code',
+  ]);
+  readonly #runs = this.#make.counter('reconcile_runs_total', 'Runs of the reconciler.', ['outcome']);
+  readonly #runTimes = this.#make.durations('reconcile_duration_seconds', 'Time of one run of the reconciler.', []);
+  readonly #dockerCalls = new DockerCallMetrics(
+    new Instruments({ registry: this.registry, prefix: 'fcr', buckets: durationBuckets }),
+  );
+  readonly #volumes = this.#make.counter('reconciled_volumes_total', 'Volumes that the reconciler looked at.', [
+    'outcome',
+  ]);
 
   constructor({ now, ofProcess }: AgentMetricsOptions) {
     const { registry } = this;
@@ -67,7 +75,7 @@ export class AgentMetrics {
         for (const [state, count] of Object.entries(now().mounts)) this.set({ state }, count);
       },
     });
-    if (ofProcess) this.#tellProcess();
+    if (ofProcess) tellProcess(registry);
   }
 
   phaseTook(phase: string, durationMs: number): void {
@@ -97,23 +105,4 @@ export class AgentMetrics {
   close(): void {
     this.registry.clear();
   }
-
-  #tellProcess(): void {
-    collectDefaultMetrics({ register: this.registry });
-    for (const name of misnamedDefaults) this.registry.removeSingleMetric(name);
-  }
-
-  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
-    return new Counter({ name: `fcr_agent_${name}`, help, labelNames, registers: [this.registry] });
-  }
-
-  #durations<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Histogram<Label> {
-    const common = { name: `fcr_agent_${name}`, help, buckets: durationBuckets, registers: [this.registry] };
-    return new Histogram({ ...common, labelNames });
-  }
-}
-
-/** A clock that went backwards must not break the caller. */
-function seconds(durationMs: number): number {
-  return Math.max(0, durationMs) / 1_000;
 }

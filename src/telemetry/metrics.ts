@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
+import { type Histogram, Registry } from 'prom-client';
 import { limits } from '../config/limits.ts';
 import type { ErrorKind } from '../domain/errors.ts';
 import type { OperationType } from '../domain/operation.ts';
@@ -6,21 +6,22 @@ import type { Clock } from '../system/clock.ts';
 import { BoundedLabel } from './bounded-label.ts';
 import { DockerCallMetrics } from './docker-call-metrics.ts';
 import { EventLoopLag } from './event-loop-lag.ts';
+import { Instruments, seconds, tellProcess } from './instruments.ts';
 import { type MirrorSources, StoreMirror } from './store-mirror.ts';
 
-export type Phase = 'journal' | 'plan' | 'effects' | 'settle' | 'total';
+export type Phase = 'journal' | 'plan' | 'effects' | 'settle';
 
 /** 0.5 ms is under one durable commit of a fast disk, 30 s is the longest wait that a client is given. */
 const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const sizeBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000];
 const methods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
-/** These of prom-client are gauges whose name ends like a counter's. */
-export const misnamedDefaults = [
-  'nodejs_active_resources_total',
-  'nodejs_active_handles_total',
-  'nodejs_active_requests_total',
-];
+type MistakeOutcome = 'failed' | 'undoing' | 'parked' | 'journalled';
+type Handover = 'wake' | 'announcement' | 'nudge' | 'schedule';
+
+/** Rare, and alerted on: Prometheus sees a rise only of a series that it has seen before. */
+const mistakeOutcomes: readonly MistakeOutcome[] = ['failed', 'undoing', 'parked', 'journalled'];
+const handovers: readonly Handover[] = ['wake', 'announcement', 'nudge', 'schedule'];
 
 export interface MetricsOptions {
   readonly clock: Clock;
@@ -34,15 +35,16 @@ export interface MetricsOptions {
 export class Metrics {
   /** What `/metrics` serves. */
   readonly registry = new Registry();
+  readonly #make = new Instruments({ registry: this.registry, prefix: 'fcr', buckets: durationBuckets });
   readonly #lag: EventLoopLag;
   readonly #routes = new BoundedLabel(limits.metricsRoutes);
   readonly #reconcilers = new BoundedLabel(limits.metricsReconcilers);
 
-  readonly #operations = this.#counter('operations_total', 'Operations that ended.', ['type', 'outcome']);
-  readonly #phases = this.#durations('operation_phase_duration_seconds', 'Time of one commit group by phase.', [
+  readonly #operations = this.#make.counter('operations_total', 'Operations that ended.', ['type', 'outcome']);
+  readonly #phases = this.#make.durations('operation_phase_duration_seconds', 'Time of one commit group by phase.', [
     'phase',
   ]);
-  readonly #requests = this.#durations('http_request_duration_seconds', 'Time to answer a request.', [
+  readonly #requests = this.#make.durations('http_request_duration_seconds', 'Time to answer a request.', [
     'method',
     'route',
     'status_class',
@@ -50,20 +52,25 @@ export class Metrics {
   readonly #batchSize = this.#sizes('batch_size_operations', 'Operations of one accepted batch.');
   readonly #groupBatches = this.#sizes('group_size_batches', 'Batches of one commit group.');
   readonly #groupOperations = this.#sizes('group_size_operations', 'Operations of one commit group.');
-  readonly #mistakes = this.#counter('planning_mistakes_total', 'Bugs met while operations were planned.', ['outcome']);
-  readonly #reconcileRuns = this.#counter('reconcile_runs_total', 'Runs of the reconcilers.', ['name', 'outcome']);
-  readonly #reconciles = this.#durations('reconcile_duration_seconds', 'Time of one run of a reconciler.', ['name']);
-  readonly #handovers = this.#counter('queue_handover_failures_total', 'Messages that the queue did not take.', [
+  readonly #mistakes = this.#make.counter('planning_mistakes_total', 'Bugs met while operations were planned.', [
+    'outcome',
+  ]);
+  readonly #reconcileRuns = this.#make.counter('reconcile_runs_total', 'Runs of the reconcilers.', ['name', 'outcome']);
+  readonly #reconciles = this.#make.durations('reconcile_duration_seconds', 'Time of one run of a reconciler.', [
+    'name',
+  ]);
+  readonly #handovers = this.#make.counter('queue_handover_failures_total', 'Messages that the queue did not take.', [
     'kind',
   ]);
 
-  readonly #dockerCalls = new DockerCallMetrics(this.registry, durationBuckets);
+  readonly #dockerCalls = new DockerCallMetrics(this.#make);
 
   constructor({ clock, sources }: MetricsOptions) {
     new StoreMirror(this.registry, clock, sources);
     this.#lag = new EventLoopLag(this.registry);
-    collectDefaultMetrics({ register: this.registry });
-    for (const name of misnamedDefaults) this.registry.removeSingleMetric(name);
+    tellProcess(this.registry);
+    for (const outcome of mistakeOutcomes) this.#mistakes.inc({ outcome }, 0);
+    for (const kind of handovers) this.#handovers.inc({ kind }, 0);
   }
 
   operationsEnded(type: OperationType, outcome: 'succeeded' | 'failed', count = 1): void {
@@ -96,7 +103,7 @@ export class Metrics {
     this.#requests.observe({ method, route, status_class }, seconds(answer.durationMs));
   }
 
-  planningMistaken(outcome: 'failed' | 'undoing' | 'parked' | 'journalled'): void {
+  planningMistaken(outcome: MistakeOutcome): void {
     this.#mistakes.inc({ outcome });
   }
 
@@ -106,7 +113,7 @@ export class Metrics {
     if (outcome !== 'skipped') this.#reconciles.observe({ name }, seconds(durationMs));
   }
 
-  queueHandoverFailed(kind: 'wake' | 'announcement' | 'nudge' | 'schedule'): void {
+  queueHandoverFailed(kind: Handover): void {
     this.#handovers.inc({ kind });
   }
 
@@ -119,22 +126,8 @@ export class Metrics {
     this.registry.clear();
   }
 
-  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
-    return new Counter({ name: `fcr_${name}`, help, labelNames, registers: [this.registry] });
-  }
-
-  #durations<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Histogram<Label> {
-    return new Histogram({
-      name: `fcr_${name}`,
-      help,
-      labelNames,
-      buckets: durationBuckets,
-      registers: [this.registry],
-    });
-  }
-
   #sizes(name: string, help: string): Histogram {
-    return new Histogram({ name: `fcr_${name}`, help, buckets: sizeBuckets, registers: [this.registry] });
+    return this.#make.histogram({ name, help, labelNames: [], buckets: sizeBuckets });
   }
 }
 
@@ -145,8 +138,3 @@ export const noSources: MirrorSources = {
   queueDepth: async () => null,
   nodeLease: async () => null,
 };
-
-/** A clock that went backwards must not break the caller. */
-function seconds(durationMs: number): number {
-  return Math.max(0, durationMs) / 1_000;
-}

@@ -3,6 +3,7 @@ import { limits } from '../config/limits.ts';
 import type { AttachmentState } from '../domain/attachment.ts';
 import type { Pool, PoolStatus } from '../domain/pool.ts';
 import type { Clock } from '../system/clock.ts';
+import { withDeadline } from '../system/deadline.ts';
 
 /** What the store's `counters()` answers. */
 export interface MirroredCounters {
@@ -168,15 +169,9 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 /** A source that fails or is late is one that says nothing. */
 async function inTime<T>(source: () => Promise<T | null>): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), limits.metricsSourceTimeoutMs);
-  });
   try {
-    return await Promise.race([source(), late]);
+    return await withDeadline(source(), limits.metricsSourceTimeoutMs);
   } catch {
     return null;
-  } finally {
-    clearTimeout(timer);
   }
 }
