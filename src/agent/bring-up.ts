@@ -5,12 +5,11 @@
  * caller to hold the volume, and on the attachment being claimed: the controller gives the volume to nobody else before
  * this host has said that the device is gone.
  */
-import type { Attachment } from '../domain/attachment.ts';
+import type { Attachment, HostStateReport } from '../domain/attachment.ts';
 import { assert, Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
 import type { Device, DeviceProof, MountOptions } from '../host/host.ts';
 import { type AgentContext, heldOf, targetOf } from './context.ts';
-import type { HostSideReport } from './controller-port.ts';
 import type { MountRecord } from './mount-journal.ts';
 
 /** Answers the record as `mounted`, durable, once the controller knows that the device is there. */
@@ -53,7 +52,7 @@ async function reportAttached(context: AgentContext, attachment: Attachment, pro
 export async function reportSide(
   context: AgentContext,
   attachment: { readonly id: string; readonly epoch: number },
-  side: HostSideReport['side'],
+  side: HostStateReport['side'],
   proof: DeviceProof | null,
 ): Promise<Attachment> {
   const { hostName, bootId } = context;

@@ -1,5 +1,5 @@
-import type { AccessMode, Attachment, HostSide } from '../domain/attachment.ts';
-import type { Host, InventoryBegun, Port } from '../domain/host.ts';
+import type { AccessMode, Attachment, HostStateReport } from '../domain/attachment.ts';
+import type { Host, HostInventoryReport, HostRegistration, InventoryBegun } from '../domain/host.ts';
 import type { Volume } from '../domain/volume.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { Volume } from '../domain/volume.ts';
  */
 export interface ControllerPort {
   /** `PUT /v1/hosts/{name}`. `host-conflict` when another machine holds the name or a port. */
-  hostRegister(registration: HostAnnouncement): Promise<Host>;
+  hostRegister(registration: HostRegistration): Promise<Host>;
   /** By name or id; null when there is none. */
   volumeGet(nameOrId: string): Promise<Volume | null>;
   /** `POST /v1/attachments`, waits for `exported`. The same fields again answer the attachment that is there. */
@@ -32,18 +32,10 @@ export interface ControllerPort {
     },
   ): Promise<void>;
   /** `PUT /v1/attachments/{id}/host-state`. `stale-epoch` or `attachment-not-found` when it has moved on. */
-  hostStateReport(report: HostSideReport): Promise<Attachment>;
+  hostStateReport(report: HostStateReport): Promise<Attachment>;
   /** Begins a scan: what the controller's store knew when it began, and which store it is. */
   inventoryBegin(host: string): Promise<InventoryBegun>;
-  inventoryReport(report: PresenceReport): Promise<PresenceAnswer>;
-}
-
-export interface HostAnnouncement {
-  readonly name: string;
-  readonly machineId: string;
-  readonly bootId: string;
-  readonly simulated: boolean;
-  readonly initiatorPorts: readonly Port[];
+  inventoryReport(report: HostInventoryReport): Promise<PresenceAnswer>;
 }
 
 export interface AttachmentRequest {
@@ -53,23 +45,6 @@ export interface AttachmentRequest {
   readonly namespace?: string;
   /** This host asks for itself and is about to make the device. */
   readonly claim?: boolean;
-}
-
-export interface HostSideReport {
-  readonly attachment: string;
-  readonly epoch: number;
-  readonly host: string;
-  readonly bootId: string;
-  readonly side: Exclude<HostSide, 'none'> | 'formatted';
-  readonly proof: Readonly<Record<string, unknown>> | null;
-}
-
-export interface PresenceReport {
-  readonly host: string;
-  readonly bootId: string;
-  readonly sequence: number;
-  /** Attachments of which a device, a claim or a memory exists on the host. */
-  readonly present: readonly string[];
 }
 
 export interface PresenceAnswer {

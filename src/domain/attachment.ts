@@ -50,3 +50,13 @@ export interface Attachment {
   readonly formatted: boolean;
   readonly createdAt: number;
 }
+
+export interface HostStateReport {
+  readonly attachment: string;
+  readonly epoch: number;
+  readonly host: string;
+  readonly bootId: string;
+  /** `formatted` says that a filesystem is complete and durable on the device; it changes nothing else. */
+  readonly side: Exclude<HostSide, 'none'> | 'formatted';
+  readonly proof: Readonly<Record<string, unknown>> | null;
+}

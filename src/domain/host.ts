@@ -25,6 +25,15 @@ export interface Host {
   readonly version: number;
 }
 
+/** What a host says of itself when it registers. */
+export interface HostRegistration {
+  readonly name: string;
+  readonly machineId: string;
+  readonly bootId: string;
+  readonly simulated: boolean;
+  readonly initiatorPorts: readonly Port[];
+}
+
 /** How far the store had come when a host began to scan, and which store it is. */
 export interface InventoryBegun {
   /** The store's commit number. */
@@ -32,6 +41,16 @@ export interface InventoryBegun {
   readonly storeId: string;
   /** The stores whose place this one has taken (`fcr adopt`). */
   readonly replacedStoreIds: readonly string[];
+}
+
+/** What a host found at one scan: the attachments whose devices it has. */
+export interface HostInventoryReport {
+  readonly host: string;
+  readonly bootId: string;
+  /** Taken from the store (`InventoryBegun`) when the scan began: what changed since is left alone. */
+  readonly sequence: number;
+  /** Attachments of which a device, claim or memory exists on the host. */
+  readonly present: readonly string[];
 }
 
 export interface StorageNode {

@@ -10,11 +10,11 @@ import type { IncomingMessage } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { limits } from '../config/limits.ts';
-import type { AccessMode, Attachment, HostSide } from '../domain/attachment.ts';
+import type { AccessMode, Attachment, HostStateReport } from '../domain/attachment.ts';
 import { Failure } from '../domain/errors.ts';
 import type { Event } from '../domain/event.ts';
 import type { FlowPolicy } from '../domain/flow-policy.ts';
-import type { Host, InventoryBegun, Port, StorageNode } from '../domain/host.ts';
+import type { Host, HostInventoryReport, HostRegistration, InventoryBegun, StorageNode } from '../domain/host.ts';
 import type { Pool } from '../domain/pool.ts';
 import type { Token } from '../domain/principal.ts';
 import type { QosPolicy } from '../domain/qos-policy.ts';
@@ -86,30 +86,6 @@ export interface NewFlowPolicy {
 export interface BatchRequest {
   readonly atomicity?: 'per-operation' | 'all-or-nothing';
   readonly operations: readonly { readonly type: string; readonly params: object }[];
-}
-
-export interface HostAnnouncement {
-  readonly name: string;
-  readonly machineId: string;
-  readonly bootId: string;
-  readonly simulated: boolean;
-  readonly initiatorPorts: readonly Port[];
-}
-
-export interface HostSideReport {
-  readonly attachment: string;
-  readonly epoch: number;
-  readonly host: string;
-  readonly bootId: string;
-  readonly side: Exclude<HostSide, 'none'> | 'formatted';
-  readonly proof: Readonly<Record<string, unknown>> | null;
-}
-
-export interface PresenceReport {
-  readonly host: string;
-  readonly bootId: string;
-  readonly sequence: number;
-  readonly present: readonly string[];
 }
 
 export class ControllerClient {
@@ -193,14 +169,14 @@ export class ControllerClient {
       if (!(error instanceof Failure) || error.code !== 'attachment-not-found') throw error;
     }
   }
-  hostStateReport(report: HostSideReport): Promise<Attachment> {
+  hostStateReport(report: HostStateReport): Promise<Attachment> {
     const { attachment, side, ...rest } = report;
     return this.#send<Attachment>('PUT', `/v1/attachments/${part(attachment)}/host-state`, { ...rest, state: side });
   }
 
   // hosts and storage nodes
 
-  hostRegister(announcement: HostAnnouncement): Promise<Host> {
+  hostRegister(announcement: HostRegistration): Promise<Host> {
     const { name, ...body } = announcement;
     return this.#send<Host>('PUT', `/v1/hosts/${part(name)}`, body);
   }
@@ -216,7 +192,7 @@ export class ControllerClient {
   inventoryBegin(host: string): Promise<InventoryBegun> {
     return this.#send<InventoryBegun>('POST', `/v1/hosts/${part(host)}/inventories/begin`, undefined);
   }
-  inventoryReport(report: PresenceReport): Promise<InventoryAnswer> {
+  inventoryReport(report: HostInventoryReport): Promise<InventoryAnswer> {
     const { host, ...body } = report;
     return this.#send<InventoryAnswer>('POST', `/v1/hosts/${part(host)}/inventories`, body);
   }

@@ -1,9 +1,9 @@
-import type { Attachment, HostSide, Path } from '../domain/attachment.ts';
+import type { Attachment, HostStateReport, Path } from '../domain/attachment.ts';
 import type { Problem } from '../domain/errors.ts';
 import type { Event } from '../domain/event.ts';
 import type { FlowAction, FlowPolicy } from '../domain/flow-policy.ts';
 import type { FlowDecision, FlowQuestion } from '../domain/flow-resolution.ts';
-import type { Host, InventoryBegun, Port, StorageNode } from '../domain/host.ts';
+import type { Host, HostInventoryReport, HostRegistration, InventoryBegun, Port, StorageNode } from '../domain/host.ts';
 import type { Atomicity, Batch, Operation, OperationSpec } from '../domain/operation.ts';
 import type { Pool } from '../domain/pool.ts';
 import type { Principal, Role, Token } from '../domain/principal.ts';
@@ -335,40 +335,12 @@ export interface NewQosPolicy extends QosLimits {
   readonly name: string;
 }
 
-export interface HostRegistration {
-  readonly name: string;
-  readonly machineId: string;
-  readonly bootId: string;
-  readonly simulated: boolean;
-  readonly initiatorPorts: readonly Port[];
-}
-
 export interface StorageNodeRegistration {
   readonly name: string;
   readonly exporter: string;
   readonly backends: readonly string[];
   readonly canFence: boolean;
   readonly targetPorts: readonly Port[];
-}
-
-export interface HostStateReport {
-  readonly attachment: string;
-  readonly epoch: number;
-  readonly host: string;
-  readonly bootId: string;
-  /** `formatted` says that a filesystem is complete and durable on the device; it changes nothing else. */
-  readonly side: Exclude<HostSide, 'none'> | 'formatted';
-  readonly proof: Readonly<Record<string, unknown>> | null;
-}
-
-/** What a host found at one scan: the attachments whose devices it has. */
-export interface HostInventoryReport {
-  readonly host: string;
-  readonly bootId: string;
-  /** Taken from the store (`inventoryBegin`) when the scan began: what changed since is left alone. */
-  readonly sequence: number;
-  /** Attachments of which a device, claim or memory exists on the host. */
-  readonly present: readonly string[];
 }
 
 export interface ResourceStore {
@@ -452,4 +424,4 @@ export interface NewToken {
   readonly expiresAt: number | null;
 }
 
-export type { FlowDecision, FlowQuestion, Labels, Path };
+export type { FlowDecision, FlowQuestion, HostInventoryReport, HostRegistration, HostStateReport, Labels, Path };

@@ -5,17 +5,10 @@
  * named call never answers), a slow release. `onRelease` tells who watches it that an attachment has ended.
  */
 
-import type {
-  AttachmentRequest,
-  ControllerPort,
-  HostAnnouncement,
-  HostSideReport,
-  PresenceAnswer,
-  PresenceReport,
-} from '../../src/agent/controller-port.ts';
-import { type Attachment, attachmentTransitions } from '../../src/domain/attachment.ts';
+import type { AttachmentRequest, ControllerPort, PresenceAnswer } from '../../src/agent/controller-port.ts';
+import { type Attachment, attachmentTransitions, type HostStateReport } from '../../src/domain/attachment.ts';
 import { Failure } from '../../src/domain/errors.ts';
-import type { Host, InventoryBegun } from '../../src/domain/host.ts';
+import type { Host, HostInventoryReport, HostRegistration, InventoryBegun } from '../../src/domain/host.ts';
 import { mayFollow } from '../../src/domain/state-machine.ts';
 import type { Volume } from '../../src/domain/volume.ts';
 
@@ -24,9 +17,9 @@ export type ControllerCall = keyof ControllerPort;
 export class FakeController implements ControllerPort {
   readonly volumes = new Map<string, Volume>();
   readonly attachments = new Map<string, Attachment>();
-  readonly announcements: HostAnnouncement[] = [];
-  readonly reports: HostSideReport[] = [];
-  readonly presence: PresenceReport[] = [];
+  readonly announcements: HostRegistration[] = [];
+  readonly reports: HostStateReport[] = [];
+  readonly presence: HostInventoryReport[] = [];
   /** How long each detach was to be waited for. */
   readonly detachWaitsMs: (number | undefined)[] = [];
   readonly lost = new Set<ControllerCall>();
@@ -86,7 +79,7 @@ export class FakeController implements ControllerPort {
     this.storeId = `adopted-${this.storeId}`;
   }
 
-  hostRegister(registration: HostAnnouncement): Promise<Host> {
+  hostRegister(registration: HostRegistration): Promise<Host> {
     return this.#answer('hostRegister', () => {
       this.announcements.push(registration);
       const { name, machineId, bootId, simulated, initiatorPorts } = registration;
@@ -145,7 +138,7 @@ export class FakeController implements ControllerPort {
     this.reports.push({ attachment, epoch, host, bootId: '', side: 'gone', proof: { kind: 'gone', method: proof } });
   }
 
-  hostStateReport(report: HostSideReport): Promise<Attachment> {
+  hostStateReport(report: HostStateReport): Promise<Attachment> {
     return this.#answer('hostStateReport', () => {
       const attachment = this.attachments.get(report.attachment);
       if (attachment === undefined) throw new Failure('attachment-not-found', `no attachment ${report.attachment}`);
@@ -164,7 +157,7 @@ export class FakeController implements ControllerPort {
     });
   }
 
-  inventoryReport(report: PresenceReport): Promise<PresenceAnswer> {
+  inventoryReport(report: HostInventoryReport): Promise<PresenceAnswer> {
     return this.#answer('inventoryReport', () => {
       this.presence.push(report);
       const ofHost = [...this.attachments.values()].filter(({ host }) => host === report.host);
