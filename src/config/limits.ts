@@ -76,6 +76,7 @@ export const limits = {
   postgresAnswerMs: 30_000,
   postgresIdleInTransactionMs: 60_000,
   readinessMs: 2_000,
+  readinessCacheMs: 1_000,
   // resources
   nameLength: 128,
   labelCount: 32,

@@ -4,6 +4,7 @@ import type { AttachmentState } from '../domain/attachment.ts';
 import type { Pool, PoolStatus } from '../domain/pool.ts';
 import type { Clock } from '../system/clock.ts';
 import { withDeadline } from '../system/deadline.ts';
+import { Remembered } from '../system/remembered.ts';
 
 /** What the store's `counters()` answers. */
 export interface MirroredCounters {
@@ -47,25 +48,15 @@ const attachmentStates: readonly AttachmentState[] = ['exporting', 'exported', '
 export class StoreMirror {
   readonly #clock: Clock;
   readonly #sources: MirrorSources;
-  #refresh: Promise<void> | null = null;
-  #refreshedAt = Number.NEGATIVE_INFINITY;
-
+  /** Every metric asks as it is collected. */
+  readonly #refresh: Remembered<void>;
   readonly #metrics: ReturnType<typeof mirrorMetrics>;
 
   constructor(registry: Registry, clock: Clock, sources: MirrorSources) {
     this.#clock = clock;
     this.#sources = sources;
-    this.#metrics = mirrorMetrics(registry, () => this.#collect());
-  }
-
-  /** Every metric calls this as it is collected; the first one of a second reads, the others wait for it. */
-  #collect(): Promise<void> {
-    const now = this.#clock.monotonic();
-    if (this.#refresh === null || now - this.#refreshedAt >= limits.metricsCacheMs) {
-      this.#refreshedAt = now;
-      this.#refresh = this.#read();
-    }
-    return this.#refresh;
+    this.#refresh = new Remembered(() => this.#read(), { clock, lifetimeMs: limits.metricsCacheMs });
+    this.#metrics = mirrorMetrics(registry, () => this.#refresh.get());
   }
 
   async #read(): Promise<void> {

@@ -305,6 +305,21 @@ test('a batch that a bug keeps from being carried on is named in readiness, and 
   });
 });
 
+test('however many probe at once, the store is asked for few of them', async (t) => {
+  let asked = 0;
+  const count = (real: Store) => ({
+    counters: () => {
+      asked += 1;
+      return real.counters();
+    },
+  });
+  const { api } = await openApi(t, () => ({}), {}, { store: count });
+  asked = 0;
+  const probes = Array.from({ length: 200 }, () => api.ask({ method: 'GET', url: '/readyz', token: null }));
+  t.true((await Promise.all(probes)).every(({ status }) => status === 200));
+  t.true(asked < 20, `${asked} questions for ${probes.length} probes`);
+});
+
 test('readiness says which parts are not ready, without a token', async (t) => {
   const { api, world } = await openApi(t);
   t.like(await api.ask({ method: 'GET', url: '/readyz', token: null }), { status: 200, body: { status: 'ready' } });

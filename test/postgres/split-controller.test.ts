@@ -191,7 +191,7 @@ test('replicas without a worker stay in service, and say that nobody carries out
   t.regex(await api.client.metricsText(), /^fcr_worker_lease_held 0$/m);
   const worker = split.half('worker', ['--worker-only']);
   await worker.start();
-  t.deepEqual((await readiness(api)).text.match(/lease/g), null);
+  await until(async () => !/lease/.test((await readiness(api)).text), { what: 'the replica sees the worker' });
   t.regex(await worker.client.metricsText(), /^fcr_worker_lease_held 1$/m);
 });
 

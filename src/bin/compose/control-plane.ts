@@ -20,7 +20,9 @@ import { OperationWorker } from '../../operations/worker.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
 import type { Backlog, Store } from '../../store/store.ts';
+import { systemClock } from '../../system/clock.ts';
 import { withDeadline } from '../../system/deadline.ts';
+import { Remembered } from '../../system/remembered.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Mandate, type WorkerLease } from './mandate.ts';
 import { nodeLeaseName } from './node-lease.ts';
@@ -53,6 +55,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
   const mayAct = () => mandate.mayAct();
 
   const waiters = batchWaiters(store, log);
+  const look = remembered(() => lookAtStore(store));
   const worker = new OperationWorker({
     store,
     nodes,
@@ -113,7 +116,7 @@ export async function startControlPlane(parts: ControlPlaneParts): Promise<Runni
     maintenance,
     nudge: (...names) => maintenance.nudge(...names),
     wake: () => void worker.run(),
-    readiness: () => readiness(parts, mandate.unready),
+    readiness: () => readiness(queue, look, mandate.unready),
     adopt: async (name) => {
       await mandate.adopt(name, maintenance);
       resume();
@@ -148,12 +151,14 @@ export function openApiPlane(parts: Omit<ControlPlaneParts, 'nodes' | 'lease'>):
     onCommit: (_, milliseconds) => metrics.phaseTook('journal', milliseconds),
   });
   queue.onEnded((ids) => waiters.announced(ids));
+  const look = remembered(() => lookAtStore(store));
+  const isWorkerThere = remembered(() => store.leaseHeld(nodeLeaseName));
   return {
     store,
     intake,
     nudge: (...names) => void queue.nudge(names),
     wake: () => void queue.wake(newId('wake')),
-    readiness: async () => withWorker(await readiness(parts, []), store),
+    readiness: async () => withWorker(await readiness(queue, look, []), isWorkerThere),
     adopt: async (name) => {
       throw new Failure(
         'storage-node-not-found',
@@ -201,8 +206,8 @@ function countOutcomes(metrics: Metrics, batches: readonly Batch[]): boolean {
 }
 
 /** Requests are taken in all the same, and replicas stay in a balancer's rotation: their workers may be on their way. */
-async function withWorker({ unready, degraded }: Conditions, store: Store): Promise<Conditions> {
-  const isThere = await withDeadline(store.leaseHeld(nodeLeaseName), limits.readinessMs).catch(() => null);
+async function withWorker({ unready, degraded }: Conditions, lease: Remembered<boolean>): Promise<Conditions> {
+  const isThere = await withDeadline(lease.get(), limits.readinessMs).catch(() => null);
   return { unready, degraded: isThere === false ? [...degraded, noWorker] : degraded };
 }
 
@@ -211,16 +216,30 @@ const noWorker: PartCondition = {
   reason: 'No worker holds the storage-node lease: what is asked for is accepted, and carried out once one does.',
 };
 
+/** Probes may come from anybody, and as many as they like: the store is asked for one of them. */
+function remembered<T>(look: () => Promise<T>): Remembered<T> {
+  return new Remembered(look, { clock: systemClock, lifetimeMs: limits.readinessCacheMs });
+}
+
+async function lookAtStore(store: Store): Promise<StoreLook> {
+  const [{ pools }, { parkedBatches }] = await Promise.all([store.counters(), store.backlog()]);
+  return { pools, parkedBatches };
+}
+
+interface StoreLook extends Pick<Backlog, 'parkedBatches'> {
+  readonly pools: readonly Pool[];
+}
+
 async function readiness(
-  { store, queue }: Pick<ControlPlaneParts, 'store' | 'queue'>,
+  queue: Queue,
+  look: Remembered<StoreLook>,
   notActing: readonly PartCondition[],
 ): Promise<Conditions> {
   const unready = [...notActing];
   const trouble = queue.trouble();
   const degraded: PartCondition[] = trouble === null ? [] : [{ part: 'queue', reason: trouble }];
   try {
-    const asked = Promise.all([store.counters(), store.backlog()]);
-    const [{ pools }, { parkedBatches }] = await withDeadline(asked, limits.readinessMs);
+    const { pools, parkedBatches } = await withDeadline(look.get(), limits.readinessMs);
     degraded.push(...blockedPools(pools), ...parkedOperations(parkedBatches));
   } catch (error) {
     unready.push({ part: 'store', reason: error instanceof Error ? error.message : String(error) });
