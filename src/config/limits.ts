@@ -70,6 +70,9 @@ export const limits = {
   spaceWatchEveryMs: 10_000,
   spaceSlackPercent: 1,
   retentionBatches: 1_000,
+  failureReasonsTold: 5,
+  /** Attempts in a row that fail by a volume's own medium before it is quarantined. */
+  mediumFailures: 10,
   reconcileSoonMs: 250,
   postgresConnections: 8,
   postgresPlanMs: 1_000,

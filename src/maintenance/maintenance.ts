@@ -132,7 +132,7 @@ class ReconcilerRun {
       observe(name, changed > 0 ? 'changed' : 'unchanged', performance.now() - began);
     } catch (error) {
       observe(name, 'failed', performance.now() - began);
-      const known = error instanceof Failure;
+      const known = error instanceof Failure && error.code !== 'internal';
       log[known ? 'warn' : 'error'](
         { err: error, reconciler: name },
         'a reconcile run failed; the next one tries again',

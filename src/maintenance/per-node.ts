@@ -1,8 +1,9 @@
 import type { EffectResult, StorageNode } from '../storage-node/storage-node.ts';
 import type { PoolEffect } from '../store/store.ts';
+import type { Failures } from './failures.ts';
 
-export interface Done<R, A> {
-  readonly request: R;
+export interface Done<E, A> {
+  readonly effect: E;
   readonly result: EffectResult<A>;
 }
 
@@ -10,33 +11,25 @@ export interface Done<R, A> {
  * One bulk call per storage node, side by side. A node that is not connected, or whose call throws, answers nothing:
  * the outcome is unknown, the lease runs out, and a later run issues the effects again under a higher generation.
  */
-export async function perNode<R, A>(
-  effects: readonly PoolEffect<R>[],
-  nodes: ReadonlyMap<string, StorageNode>,
-  call: (node: StorageNode, requests: readonly R[]) => Promise<readonly EffectResult<A>[]>,
-): Promise<Done<R, A>[]> {
-  const byNode = new Map<string, R[]>();
-  for (const { storageNode, request } of effects) {
-    const requests = byNode.get(storageNode);
-    if (requests === undefined) byNode.set(storageNode, [request]);
-    else requests.push(request);
-  }
-  const errors: unknown[] = [];
-  const calls = [...byNode].map(async ([name, requests]): Promise<Done<R, A>[]> => {
+export async function perNode<R, A, E extends PoolEffect<R>>(
+  effects: readonly E[],
+  { nodes, failures }: { readonly nodes: ReadonlyMap<string, StorageNode>; readonly failures: Failures },
+  call: (node: StorageNode, requests: readonly E['request'][]) => Promise<readonly EffectResult<A>[]>,
+): Promise<Done<E, A>[]> {
+  const calls = [...Map.groupBy(effects, ({ storageNode }) => storageNode)].map(async ([name, list]) => {
     const node = nodes.get(name);
     if (node === undefined) return [];
     try {
+      const requests = list.map(({ request }) => request);
       const results = await call(node, requests);
       return results.flatMap((result, index) => {
-        const request = requests[index];
-        return request === undefined ? [] : [{ request, result }];
+        const effect = list[index];
+        return effect === undefined ? [] : [{ effect, result }];
       });
     } catch (error) {
-      errors.push(error);
+      failures.addThrown(name, error);
       return [];
     }
   });
-  const done = (await Promise.all(calls)).flat();
-  if (done.length === 0 && errors.length > 0) throw errors[0];
-  return done;
+  return (await Promise.all(calls)).flat();
 }

@@ -1,10 +1,9 @@
 import { limits } from '../config/limits.ts';
-import { problemOf } from '../domain/errors.ts';
 import type { Pool } from '../domain/pool.ts';
-import type { EffectResult, ProvisionAnswer, ProvisionRequest, StorageNode } from '../storage-node/storage-node.ts';
+import type { ProvisionAnswer, ProvisionRequest, StorageNode } from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, PoolEffect, ResourceStore, VolumeSettle } from '../store/store.ts';
 import { Failures } from './failures.ts';
-import { perNode } from './per-node.ts';
+import { type Done, perNode } from './per-node.ts';
 import type { Reconciler } from './reconciler.ts';
 
 /** Keeps every pool at its minimum of free volumes, made and formatted ahead of demand. */
@@ -32,13 +31,14 @@ export class PoolRefill implements Reconciler {
     const failures = new Failures();
     let made = await this.#provision(abandoned, failures);
     for (const pool of await this.#poolsInNeed()) made += await this.#refill(pool, failures);
-    failures.tell('made');
+    failures.tell();
     return made;
   }
 
   async #poolsInNeed(): Promise<string[]> {
     const { items } = await this.#store.poolList({ pageSize: limits.pools, pageToken: null });
-    return items.filter(isInNeed).map(({ name }) => name);
+    const failedWipes = await this.#store.wipesFailed();
+    return items.filter((pool) => isInNeed(pool, failedWipes.get(pool.name) ?? 0)).map(({ name }) => name);
   }
 
   async #refill(pool: string, failures: Failures): Promise<number> {
@@ -55,23 +55,28 @@ export class PoolRefill implements Reconciler {
   }
 
   async #provision(effects: readonly PoolEffect<ProvisionRequest>[], failures: Failures): Promise<number> {
-    const done = await perNode(effects, this.#nodes, (node, requests) => node.provision(requests));
-    const settles = done.map(({ request, result }) => settleOf(request, result));
+    const on = { nodes: this.#nodes, failures };
+    const settles = (await perNode(effects, on, (node, requests) => node.provision(requests))).map(settleOf);
     if (settles.length > 0) await this.#store.refillSettle(settles);
-    failures.add(settles);
-    return settles.filter(({ result }) => result.ok).length;
+    return failures.add(
+      'made',
+      settles.map(({ result }) => result),
+    );
   }
 }
 
-function settleOf({ volumeId, generation }: ProvisionRequest, result: EffectResult<ProvisionAnswer>): VolumeSettle {
-  if (result.ok) return { volumeId, generation, result: { ok: true, formatted: result.value.formatted } };
-  const problem = result.problem ?? problemOf(null);
-  return { volumeId, generation, result: { ok: false, problem, quarantine: false } };
+function settleOf({ effect, result }: Done<PoolEffect<ProvisionRequest>, ProvisionAnswer>): VolumeSettle {
+  const { volumeId, generation } = effect.request;
+  if (!result.ok) return { volumeId, generation, result: { ...result, quarantine: false } };
+  return { volumeId, generation, result: { ok: true, formatted: result.value.formatted } };
 }
 
-/** Returned volumes are about to be free again; only a pool that runs dry does not wait for them. */
-function isInNeed({ state, minFree, status }: Pool): boolean {
+/**
+ * Returned volumes are about to be free again, but for those whose wipe did not succeed; only a pool that runs dry does
+ * not wait for them.
+ */
+function isInNeed({ state, minFree, status }: Pool, failedWipes: number): boolean {
   if (state !== 'active' || status.blockedReason !== null) return false;
-  const returning = status.free * 2 > minFree ? status.wiping : 0;
+  const returning = status.free * 2 > minFree ? status.wiping - failedWipes : 0;
   return status.free + status.provisioning + returning < minFree;
 }

@@ -1,8 +1,9 @@
 import { limits } from '../config/limits.ts';
-import type { StorageNode } from '../storage-node/storage-node.ts';
-import type { MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import type { DestroyRequest, StorageNode } from '../storage-node/storage-node.ts';
+import type { ErasureEffect, MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import { failedErasure } from './failed-erasure.ts';
 import { Failures } from './failures.ts';
-import { perNode } from './per-node.ts';
+import { type Done, perNode } from './per-node.ts';
 import type { Reconciler } from './reconciler.ts';
 
 /** Volumes that no pool keeps: retired ones, those of drained pools, and returned ones that never had a pool. */
@@ -31,16 +32,23 @@ export class VolumeDestroy implements Reconciler {
       const taken = await this.#store.destroyTake({ all: this.#recoverAll, atMost: limits.wipeVolumes });
       this.#recoverAll = false;
       if (taken.length === 0) break;
-      const done = await perNode(taken, this.#nodes, (node, requests) => node.destroy(requests));
-      const settles = done.map(({ request: { volumeId, generation }, result }): VolumeSettle => {
-        return { volumeId, generation, result: result.ok ? { ok: true } : { ...result, quarantine: false } };
-      });
+      const on = { nodes: this.#nodes, failures };
+      const settles = (await perNode(taken, on, (node, requests) => node.destroy(requests))).map(settleOf);
       if (settles.length > 0) await this.#store.destroySettle(settles);
-      failures.add(settles);
-      changed += settles.filter(({ result }) => result.ok).length;
-      if (taken.length < limits.wipeVolumes) break;
+      changed += failures.add(
+        'destroyed',
+        settles.map(({ result }) => result),
+      );
+      // What nobody answered stays taken until its lease is over.
+      if (settles.length === 0 || taken.length < limits.wipeVolumes) break;
     }
-    failures.tell('destroyed');
+    failures.tell();
     return changed;
   }
+}
+
+function settleOf({ effect, result }: Done<ErasureEffect<DestroyRequest>, null>): VolumeSettle {
+  if (!result.ok) return failedErasure(effect, result.problem);
+  const { volumeId, generation } = effect.request;
+  return { volumeId, generation, result: { ok: true } };
 }

@@ -1,9 +1,9 @@
 import { limits } from '../config/limits.ts';
-import { errorCatalogue } from '../domain/errors.ts';
-import type { EffectResult, StorageNode, WipeAnswer, WipeRequest } from '../storage-node/storage-node.ts';
-import type { MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import type { StorageNode, WipeAnswer, WipeRequest } from '../storage-node/storage-node.ts';
+import type { ErasureEffect, MaintenanceStore, VolumeSettle } from '../store/store.ts';
+import { failedErasure } from './failed-erasure.ts';
 import { Failures } from './failures.ts';
-import { perNode } from './per-node.ts';
+import { type Done, perNode } from './per-node.ts';
 import type { Reconciler } from './reconciler.ts';
 
 /** Returned volumes: the old owner's bytes are destroyed provably, then the volume is free under a new identity. */
@@ -32,21 +32,23 @@ export class VolumeWipe implements Reconciler {
       const taken = await this.#store.wipeTake({ all: this.#recoverAll, atMost: limits.wipeVolumes });
       this.#recoverAll = false;
       if (taken.length === 0) break;
-      const done = await perNode(taken, this.#nodes, (node, requests) => node.wipe(requests));
-      const settles = done.map(({ request, result }) => settleOf(request, result));
+      const on = { nodes: this.#nodes, failures };
+      const settles = (await perNode(taken, on, (node, requests) => node.wipe(requests))).map(settleOf);
       if (settles.length > 0) await this.#store.wipeSettle(settles);
-      failures.add(settles);
-      wiped += settles.filter(({ result }) => result.ok).length;
-      if (taken.length < limits.wipeVolumes) break;
+      wiped += failures.add(
+        'wiped',
+        settles.map(({ result }) => result),
+      );
+      // What nobody answered stays taken until its lease is over.
+      if (settles.length === 0 || taken.length < limits.wipeVolumes) break;
     }
-    failures.tell('wiped');
+    failures.tell();
     return wiped;
   }
 }
 
-function settleOf({ volumeId, generation }: WipeRequest, result: EffectResult<WipeAnswer>): VolumeSettle {
-  if (result.ok) return { volumeId, generation, result: { ok: true, ...result.value } };
-  const { problem } = result;
-  // What time or space heals is tried again; anything else is a medium that nobody may get before a person looked.
-  return { volumeId, generation, result: { ok: false, problem, quarantine: !errorCatalogue[problem.code].retryable } };
+function settleOf({ effect, result }: Done<ErasureEffect<WipeRequest>, WipeAnswer>): VolumeSettle {
+  if (!result.ok) return failedErasure(effect, result.problem);
+  const { volumeId, generation } = effect.request;
+  return { volumeId, generation, result: { ok: true, ...result.value } };
 }

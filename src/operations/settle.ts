@@ -5,6 +5,7 @@ import type { Effect, EffectOutcome } from '../store/store.ts';
 import { failed, succeeded } from './definition.ts';
 import type { GroupProgress } from './group-progress.ts';
 import type { Model, Step } from './model.ts';
+import { storageProblem } from './storage-problem.ts';
 import { issueUnexport, reissue } from './volume-attach.ts';
 import { issueDestroy } from './volume-create.ts';
 import { hostHasLetGo } from './volume-detach.ts';
@@ -86,7 +87,10 @@ function settleOne(model: Model, effect: Effect, result: Result, undecided: bool
 function settleProvision(model: Model, effect: EffectOf<'provision'>, result: Result, undecided: boolean): Settled {
   const row = presentVolume(model, effect);
   if (row === null || row.effect !== 'issued') return null;
-  if (!result.ok) return undoProvision(model, row, effect.operation, result.problem, undecided);
+  if (!result.ok) {
+    const problem = storageProblem(result.problem, effect.storageNode, 'make the volume');
+    return undoProvision(model, row, effect.operation, problem, undecided);
+  }
   const marks = undecided
     ? ({ effect: 'done', leaseUntil: 0 } as const)
     : ({ effect: null, pendingOperation: null, leaseUntil: 0 } as const);
@@ -116,15 +120,25 @@ function undoProvision(model: Model, row: VolumeRow, operation: string, problem:
 function settleDestroy(model: Model, effect: EffectOf<'destroy'>, result: Result, undecided: boolean): Settled {
   const row = presentVolume(model, effect);
   if (row === null || row.effect !== 'undo') return null;
-  if (!result.ok) {
+  if (!result.ok && result.problem.code === 'stale-generation') {
     model.putVolume({ ...row, leaseUntil: model.context.now + effectRetryMs });
     return { kind: 'running', leased: true };
   }
-  model.removeVolume(row);
-  model.tell('volume', row.id, row.name, 'removed');
+  if (result.ok) model.removeVolume(row);
+  else retire(model, row, result.problem);
+  model.tell('volume', row.id, row.name, result.ok ? 'removed' : 'retired');
   if (undecided) return { kind: 'undecided' };
-  const { code, detail } = JSON.parse(row.failureReason ?? '{"code":"internal","detail":"unknown"}') as Problem;
-  return failed(code, detail);
+  const { code, detail, ...options } = JSON.parse(
+    row.failureReason ?? '{"code":"internal","detail":"unknown"}',
+  ) as Problem;
+  return failed(code, detail, options);
+}
+
+/** What cannot be taken back at once is left to the maintenance: nobody waits for a storage node that is being mended. */
+function retire(model: Model, row: VolumeRow, { code, detail }: Problem): void {
+  const nobodys = { name: null, qosPolicy: null, labels: {}, heldBy: null, pendingOperation: null, effect: null };
+  const leaseUntil = model.context.now + effectRetryMs;
+  model.putVolume({ ...row, ...nobodys, state: 'retired', failureReason: `${code}: ${detail}`, leaseUntil });
 }
 
 function settleExport(model: Model, effect: EffectOf<'export'>, result: Result, undecided: boolean): Settled {
@@ -136,11 +150,12 @@ function settleExport(model: Model, effect: EffectOf<'export'>, result: Result, 
     model.putAttachment({ ...row, leaseUntil: 0 });
     return { kind: 'again' };
   }
+  const problem = storageProblem(result.problem, effect.storageNode, 'show the volume to the host');
   if (undecided) {
-    model.putAttachment({ ...row, effect: 'undo', problem: result.problem, leaseUntil: 0 });
-    return { kind: 'undoing', problem: result.problem };
+    model.putAttachment({ ...row, effect: 'undo', problem, leaseUntil: 0 });
+    return { kind: 'undoing', problem };
   }
-  const again = reissue(model, row, { effect: 'undo', problem: result.problem });
+  const again = reissue(model, row, { effect: 'undo', problem });
   issueUnexport(model, again, effect.operation);
   return { kind: 'running', leased: true };
 }

@@ -153,6 +153,7 @@ export class OperationWorker {
         );
       });
       this.#options.observe.phase('effects', performance.now() - began);
+      for (const outcome of outcomes) this.#tellFailed(outcome);
       if (outcomes.length > 0 && (await this.#mayBelieve(outcomes))) await this.#settle.add(outcomes);
     } catch (error) {
       this.#options.log.error(
@@ -162,6 +163,13 @@ export class OperationWorker {
     } finally {
       this.#inFlight -= effects.length;
     }
+  }
+
+  /** Clients are told which storage node it was; its own words are here alone. */
+  #tellFailed({ effect: { kind, operation, storageNode, request }, result }: EffectOutcome): void {
+    if (result.ok || result.problem.code === 'stale-generation') return;
+    const what = { operation, effect: kind, storageNode, volume: request.volumeId, problem: result.problem };
+    this.#options.log.warn(what, 'an effect could not be carried out');
   }
 
   /** An effect that came too late was overtaken by a later round; or this store is behind, and issues numbers again. */

@@ -206,16 +206,18 @@ export interface MaintenanceStore {
   refillSettle(results: readonly VolumeSettle[]): Promise<void>;
 
   /** Takes volumes to wipe: `wiping`, no live attachment; each under a new generation. */
-  wipeTake(options: { readonly all: boolean; readonly atMost: number }): Promise<readonly PoolEffect<WipeRequest>[]>;
+  wipeTake(options: { readonly all: boolean; readonly atMost: number }): Promise<readonly ErasureEffect<WipeRequest>[]>;
   /** `wiping -> free` (new serial and WWID), or the row removed where `remove` was asked of the node instead. */
   wipeSettle(results: readonly VolumeSettle[]): Promise<void>;
   /** Volumes to destroy: wiping ones without a pool or in a draining or shrunk pool, and retired ones. */
   destroyTake(options: {
     readonly all: boolean;
     readonly atMost: number;
-  }): Promise<readonly PoolEffect<DestroyRequest>[]>;
+  }): Promise<readonly ErasureEffect<DestroyRequest>[]>;
   destroySettle(results: readonly VolumeSettle[]): Promise<void>;
   wipeBacklog(): Promise<number>;
+  /** By pool, how many volumes are `wiping` whose last wipe did not succeed; pools without any are left out. */
+  wipesFailed(): Promise<ReadonlyMap<string, number>>;
   /** Free volumes over what a draining or resized pool may keep become `retired`. Answers how many. */
   poolTrim(): Promise<number>;
   poolBlock(pool: string, reason: string | null): Promise<void>;
@@ -238,12 +240,23 @@ export interface PoolEffect<R> {
   readonly request: R;
 }
 
+export interface ErasureEffect<R = WipeRequest | DestroyRequest> extends PoolEffect<R> {
+  /** How many attempts have failed in a row by the volume's own medium. */
+  readonly mediumFailures: number;
+}
+
 export interface VolumeSettle {
   readonly volumeId: string;
   readonly generation: number;
   readonly result:
     | { readonly ok: true; readonly formatted?: boolean; readonly proof?: WipeProof }
-    | { readonly ok: false; readonly problem: Problem; readonly quarantine: boolean };
+    | {
+        readonly ok: false;
+        readonly problem: Problem;
+        readonly quarantine: boolean;
+        /** As it is kept, with what has just failed; absent: none. */
+        readonly mediumFailures?: number;
+      };
 }
 
 export interface NodeInventoryKeys {

@@ -127,7 +127,7 @@ test.serial('an mkfs without the newest option formats all the same', async (t) 
 });
 
 for (const [reason, code] of [
-  ['exit', 'device-error'],
+  ['exit', 'storage-failed'],
   ['overran', 'deadline-exceeded'],
 ] as const) {
   test.serial(`an mkfs that ends with ${reason} is ${code}, and leaves nothing behind`, async (t) => {

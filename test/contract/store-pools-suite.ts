@@ -1,7 +1,9 @@
 /** Pools and the life of their volumes: refill, wipe, destruction. */
 import test from 'ava';
 import { sql } from 'kysely';
+import type { WipeRequest } from '../../src/storage-node/storage-node.ts';
 import { migrate } from '../../src/store/kysely/migrate.ts';
+import type { VolumeSettle } from '../../src/store/store.ts';
 import { done, failed, firstPage, type OpenWorld, refusal, type StoreWorld, wiped } from '../support/store-world.ts';
 
 export function storePoolsSuite(open: OpenWorld): void {
@@ -38,7 +40,10 @@ function poolTests(open: OpenWorld): void {
   test('a store of an earlier version that a storage node has worked on is not given a first pool', async (t) => {
     const world = await open(t);
     const pool = await world.pool();
-    await sql`DELETE FROM kysely_migration WHERE name = '0003-first-pool'`.execute(world.database.kysely);
+    const { kysely } = world.database;
+    await sql`DROP INDEX volumes_failures`.execute(kysely);
+    await sql`ALTER TABLE volumes DROP COLUMN medium_failures`.execute(kysely);
+    await sql`DELETE FROM kysely_migration WHERE name >= '0003-first-pool'`.execute(kysely);
     await migrate(world.database);
     await world.resources.poolDelete(pool.name);
     t.false(await world.resources.poolCreateFirst(pool));
@@ -293,6 +298,7 @@ function wipeTests(open: OpenWorld): void {
     const [first] = await world.maintenance.wipeTake({ all: false, atMost: 10 });
     if (first === undefined) return t.fail();
     await world.maintenance.wipeSettle([failed(first.request)]);
+    t.like(await world.resources.volumeGet(id), { state: 'wiping', failureReason: 'device-busy: It is still in use.' });
     t.deepEqual(await world.maintenance.wipeTake({ all: false, atMost: 10 }), []);
     t.is(await refusal(world.resources.volumeClear(id)), 'volume-not-failed');
     await world.expireLeases();
@@ -304,6 +310,40 @@ function wipeTests(open: OpenWorld): void {
     t.is((await world.maintenance.wipeTake({ all: false, atMost: 10 })).length, 1);
     t.is(await refusal(world.resources.volumeClear('nothing')), 'volume-not-found');
     t.deepEqual(await world.miscounts(), []);
+  });
+
+  test('how often in a row a medium has failed is kept until it is wiped or cleared', async (t) => {
+    const world = await open(t);
+    const id = await returned(world);
+    const takeAndSettle = async (settle: (request: WipeRequest) => VolumeSettle) => {
+      const [effect] = await world.maintenance.wipeTake({ all: true, atMost: 10 });
+      if (effect !== undefined) await world.maintenance.wipeSettle([settle(effect.request)]);
+      return effect?.mediumFailures;
+    };
+    t.is(await takeAndSettle((request) => failed(request, false, 1)), 0);
+    t.is(await takeAndSettle((request) => failed(request, false, 2)), 1);
+    t.is(await takeAndSettle((request) => failed(request, true, 3)), 2);
+    await world.resources.volumeClear(id);
+    t.is(await takeAndSettle((request) => failed(request, false, 1)), 0);
+    t.is(await takeAndSettle(wiped), 1);
+    await world.allocate(id, 'data');
+    await world.giveBack(id);
+    t.is(await takeAndSettle((request) => failed(request)), 0);
+  });
+
+  test('returned volumes whose wipe did not succeed are counted by pool', async (t) => {
+    const world = await open(t);
+    const id = await returned(world);
+    t.deepEqual(await world.maintenance.wipesFailed(), new Map());
+    const [effect] = await world.maintenance.wipeTake({ all: true, atMost: 10 });
+    if (effect === undefined) return t.fail();
+    t.deepEqual(await world.maintenance.wipesFailed(), new Map());
+    await world.maintenance.wipeSettle([failed(effect.request)]);
+    t.deepEqual(await world.maintenance.wipesFailed(), new Map([['pool', 1]]));
+    const [again] = await world.maintenance.wipeTake({ all: true, atMost: 10 });
+    if (again !== undefined) await world.maintenance.wipeSettle([failed(again.request, true)]);
+    t.is((await world.resources.volumeGet(id))?.state, 'failed');
+    t.deepEqual(await world.maintenance.wipesFailed(), new Map());
   });
 
   test('a quarantined volume that is still attached is not cleared', async (t) => {
@@ -357,11 +397,13 @@ function destroyTests(open: OpenWorld): void {
     t.is(await world.maintenance.poolTrim(), 2);
     const [kept, later] = await world.maintenance.destroyTake({ all: false, atMost: 10 });
     if (kept === undefined || later === undefined) return t.fail();
-    await world.maintenance.destroySettle([failed(kept.request, true), failed(later.request)]);
+    await world.maintenance.destroySettle([failed(kept.request, true), failed(later.request, false, 1)]);
     t.is((await world.resources.volumeGet(kept.request.volumeId))?.state, 'failed');
+    const waiting = await world.resources.volumeGet(later.request.volumeId);
+    t.like(waiting, { state: 'retired', failureReason: 'device-busy: It is still in use.' });
     t.deepEqual(await world.maintenance.destroyTake({ all: false, atMost: 10 }), []);
     await world.expireLeases();
-    t.is((await world.maintenance.destroyTake({ all: false, atMost: 10 })).length, 1);
+    t.like(await world.maintenance.destroyTake({ all: false, atMost: 10 }), [{ mediumFailures: 1 }]);
     t.deepEqual(await world.miscounts(), []);
   });
 }

@@ -66,6 +66,7 @@ const uncertain: readonly string[] = [
   'deadline-exceeded',
   'device-busy',
   'device-error',
+  'storage-failed',
   'volume-not-ready',
 ];
 

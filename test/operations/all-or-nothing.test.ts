@@ -66,7 +66,7 @@ test('HAZARD 6: an effect that fails takes all back: deleted and detached are on
     [createOnDemand('new'), attach('new'), remove('old'), detach(ids[2] ?? ''), removePolicy(ids[3] ?? '')],
     'all-or-nothing',
   );
-  await ended(t, world, batch.id, ['batch-aborted', 'device-error', ...Array(3).fill('batch-aborted')]);
+  await ended(t, world, batch.id, ['batch-aborted', 'storage-failed', ...Array(3).fill('batch-aborted')]);
   t.is(batch.decision, 'undoing');
   t.is((await world.store.resources.volumeGet('old'))?.state, 'allocated');
   t.is((await world.attachmentOf('used')).state, 'exported');
@@ -104,7 +104,7 @@ test('HAZARD 6: others wait for what an undecided batch holds, and then see what
     await world.settleDown();
     const seen = await Promise.all(others.map(async (id) => words(await world.batch(id))));
     t.deepEqual(seen, fails ? [['done'], ['done'], ['existing']] : [['existing'], ['volume-not-found'], ['done']]);
-    const expected = fails ? ['device-error', 'batch-aborted', 'batch-aborted'] : ['done', 'done', 'done'];
+    const expected = fails ? ['storage-failed', 'batch-aborted', 'batch-aborted'] : ['done', 'done', 'done'];
     await ended(t, world, batch, expected);
   }
 });
@@ -124,7 +124,12 @@ test('HAZARD 14: who comes for a volume whose detach a batch is yet to decide ab
     await world.settleDown();
     const seen = await Promise.all(others.map(async (id) => words(await world.batch(id))));
     t.deepEqual(seen, fails ? [['volume-in-use'], ['volume-in-use']] : [['done'], ['done']]);
-    await ended(t, world, batch, fails ? ['device-error', 'batch-aborted', 'batch-aborted'] : ['done', 'done', 'done']);
+    await ended(
+      t,
+      world,
+      batch,
+      fails ? ['storage-failed', 'batch-aborted', 'batch-aborted'] : ['done', 'done', 'done'],
+    );
   }
 });
 
@@ -262,7 +267,7 @@ test('HAZARD 6: a batch that detaches and deletes leaves both as they were where
   const { id } = await world.attachmentOf('used');
   world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
   const batch = await world.run([createOnDemand('new'), detach(id), remove('used')], 'all-or-nothing');
-  await ended(t, world, batch.id, ['device-error', 'batch-aborted', 'batch-aborted']);
+  await ended(t, world, batch.id, ['storage-failed', 'batch-aborted', 'batch-aborted']);
   t.is((await world.attachmentOf('used')).state, 'exported');
   t.deepEqual(words(await world.run([attach('used')])), ['existing']);
 });
@@ -305,7 +310,7 @@ test('HAZARD 6: a policy of an undecided batch decides its own attaches, and tho
     if (fails) world.node.inject({ effect: 'fail', kind: 'provision', problem: broken });
     await world.settle(await world.carryOut(effects));
     await world.settleDown();
-    await ended(t, world, held, fails ? ['device-error', 'batch-aborted'] : ['done', 'done']);
+    await ended(t, world, held, fails ? ['storage-failed', 'batch-aborted'] : ['done', 'done']);
     await ended(t, world, other, [fails ? 'done' : 'host-unreachable-paths']);
   }
 });

@@ -407,7 +407,7 @@ test('a close waits for what is under way and for what that leads to, and then c
   await closing;
   const atClose = calls;
   await worker.run();
-  t.deepEqual(words(await world.batch(batch)), ['done', 'device-error']);
+  t.deepEqual(words(await world.batch(batch)), ['done', 'storage-failed']);
   t.is(calls, atClose);
   t.is(await world.leftovers(), '');
 });

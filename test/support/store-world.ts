@@ -291,9 +291,9 @@ export function wiped({ volumeId, generation }: Issued): VolumeSettle {
   return { volumeId, generation, result: { ok: true, formatted: true, proof } };
 }
 
-export function failed({ volumeId, generation }: Issued, quarantine = false): VolumeSettle {
+export function failed({ volumeId, generation }: Issued, quarantine = false, mediumFailures = 0): VolumeSettle {
   const problem = { code: 'device-busy', detail: 'It is still in use.' } as const;
-  return { volumeId, generation, result: { ok: false, problem, quarantine } };
+  return { volumeId, generation, result: { ok: false, problem, quarantine, mediumFailures } };
 }
 
 /** The catalogue's code with which the work was refused. */

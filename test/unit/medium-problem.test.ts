@@ -8,6 +8,8 @@ for (const [errno, code] of [
   ['ENOSPC', 'out-of-space'],
   ['EDQUOT', 'out-of-space'],
   ['EIO', 'device-error'],
+  ['EROFS', 'storage-failed'],
+  ['EMFILE', 'storage-failed'],
 ] as const) {
   test(`${errno} of a medium is ${code}`, (t) => {
     const error = new SystemCallError('ftruncate', constants.errno[errno]);

@@ -41,7 +41,7 @@ import {
   parseMediumFileName,
   temporaryFileName,
 } from './medium-name.ts';
-import { problemOfMedium } from './medium-problem.ts';
+import { failureOfMaking, problemOfMedium } from './medium-problem.ts';
 import { MediumThreads } from './medium-threads.ts';
 import { SpaceReserve } from './space-reserve.ts';
 import { VolumeLock } from './volume-lock.ts';
@@ -250,7 +250,7 @@ export class FileBackend implements Backend {
       return await this.#makeUnder(temporary, medium, lock);
     } catch (error) {
       await this.#discard(temporary, medium);
-      throw error;
+      throw failureOfMaking(error, medium.volumeId);
     }
   }
 
@@ -344,7 +344,7 @@ export class FileBackend implements Backend {
 
   #refusal(): Failure {
     const detail = `${this.#options.directory} could not be made durable; nothing is changed any more.`;
-    return new Failure('device-error', detail, { cause: this.#brokenBy });
+    return new Failure('storage-failed', detail, { cause: this.#brokenBy });
   }
 
   #pathOf(medium: MediumName): string {

@@ -109,7 +109,7 @@ export class InProcessStorageNode implements StorageNode {
   destroy(requests: readonly DestroyRequest[]): Promise<readonly EffectResult<null>[]> {
     return this.#each(requests, async (item) => {
       const result = await this.#onMedium(item, (backend) => backend.destroy(item));
-      if (result.ok) await this.#fence.noteDestroyed(item.volumeId);
+      if (result.ok) await this.#fencing(this.#fence.noteDestroyed(item.volumeId));
       return result;
     });
   }
@@ -163,7 +163,7 @@ export class InProcessStorageNode implements StorageNode {
     act: (request: R) => Promise<EffectResult<T>>,
   ): Promise<readonly EffectResult<T>[]> {
     return this.#all(requests, async (request) => {
-      await this.#fence.raise(request.volumeId, request.generation);
+      await this.#raise(request);
       return await act(request);
     });
   }
@@ -174,11 +174,25 @@ export class InProcessStorageNode implements StorageNode {
     act: (request: R) => Promise<EffectResult<T>>,
   ): Promise<readonly EffectResult<T>[]> {
     return this.#all(requests, async (request) => {
-      const ends = [this.#fence.raise(request.volumeId, request.generation), act(request)] as const;
+      const ends = [this.#raise(request), act(request)] as const;
       // The volume's lock is kept until both have ended.
       await Promise.allSettled(ends);
       return (await Promise.all(ends))[1];
     });
+  }
+
+  #raise({ volumeId, generation }: VolumeItem): Promise<void> {
+    return this.#fencing(this.#fence.raise(volumeId, generation));
+  }
+
+  /** A fence that takes no more says nothing about the volume's own medium. */
+  async #fencing(written: Promise<void>): Promise<void> {
+    try {
+      await written;
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      throw new Failure('storage-failed', error.message, { cause: error });
+    }
   }
 
   /** In the requests' order; the items of one volume run one after the other. */

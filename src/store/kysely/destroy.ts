@@ -6,7 +6,7 @@
 import { limits } from '../../config/limits.ts';
 import type { VolumeState } from '../../domain/volume.ts';
 import type { DestroyRequest } from '../../storage-node/storage-node.ts';
-import type { PoolEffect, VolumeSettle } from '../store.ts';
+import type { ErasureEffect, VolumeSettle } from '../store.ts';
 import type { Change, Database } from './database.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply, type StateChange } from './pool-counts.ts';
@@ -24,7 +24,7 @@ const unwanted = sql`state IN ('wiping', 'retired') AND ${unreferenced} AND (sta
 export async function destroyTake(
   database: Database,
   { all, atMost }: TakeOptions,
-): Promise<readonly PoolEffect<DestroyRequest>[]> {
+): Promise<readonly ErasureEffect<DestroyRequest>[]> {
   const { now } = database.engine;
   const still = sql`${unwanted} AND ${all ? sql`TRUE` : sql`lease_until <= ${now}`}`;
   const due = sql`${working} AND ${still}`;
@@ -68,7 +68,7 @@ async function quarantine(tx: Change, list: readonly Failed[], from: VolumeState
   return kept.map(({ pool }) => ({ pool, from, to: 'failed' }));
 }
 
-function destroyEffect(record: VolumeTable): PoolEffect<DestroyRequest> {
+function destroyEffect(record: VolumeTable): ErasureEffect<DestroyRequest> {
   const { id: volumeId, storageNode, generation, backend } = volumeRow(record);
-  return { storageNode, request: { volumeId, generation, backend } };
+  return { storageNode, mediumFailures: record.medium_failures, request: { volumeId, generation, backend } };
 }

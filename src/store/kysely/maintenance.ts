@@ -1,5 +1,6 @@
 import type { DestroyRequest, ProvisionRequest, WipeRequest } from '../../storage-node/storage-node.ts';
 import type {
+  ErasureEffect,
   MaintenanceStore,
   NodeIntent,
   NodeInventoryKeys,
@@ -18,7 +19,7 @@ import { poolBlock } from './pool.ts';
 import { poolTrim } from './pool-trim.ts';
 import { refillRecover, refillReserve, refillSettle } from './refill.ts';
 import { type RetentionLimits, retentionPurge } from './retention.ts';
-import { type TakeOptions, wipeBacklog, wipeSettle, wipeTake } from './wipe.ts';
+import { type TakeOptions, wipeBacklog, wipeSettle, wipesFailed, wipeTake } from './wipe.ts';
 
 /**
  * What the reconcilers ask of the store, one file a subject. Each method looks before it commits: a run that finds
@@ -71,7 +72,7 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
     return refillSettle(this.#database, results);
   }
 
-  wipeTake(options: TakeOptions): Promise<readonly PoolEffect<WipeRequest>[]> {
+  wipeTake(options: TakeOptions): Promise<readonly ErasureEffect<WipeRequest>[]> {
     return wipeTake(this.#database, options);
   }
 
@@ -79,7 +80,7 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
     return wipeSettle(this.#database, results);
   }
 
-  destroyTake(options: TakeOptions): Promise<readonly PoolEffect<DestroyRequest>[]> {
+  destroyTake(options: TakeOptions): Promise<readonly ErasureEffect<DestroyRequest>[]> {
     return destroyTake(this.#database, options);
   }
 
@@ -89,6 +90,10 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
 
   wipeBacklog(): Promise<number> {
     return wipeBacklog(this.#database);
+  }
+
+  wipesFailed(): Promise<ReadonlyMap<string, number>> {
+    return wipesFailed(this.#database);
   }
 
   poolTrim(): Promise<number> {

@@ -4,6 +4,7 @@ import { type Migration, Migrator } from 'kysely/migration';
 import { type Engine, up as initial } from '../../../migrations/0001-initial.ts';
 import { up as parkedBatches } from '../../../migrations/0002-parked-batches.ts';
 import { up as firstPool } from '../../../migrations/0003-first-pool.ts';
+import { up as failedWipes } from '../../../migrations/0004-failed-wipes.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
 import { sql } from './sql.ts';
@@ -12,6 +13,7 @@ const migrations: Readonly<Record<string, (db: Kysely<unknown>, engine: Engine) 
   '0001-initial': initial,
   '0002-parked-batches': parkedBatches,
   '0003-first-pool': firstPool,
+  '0004-failed-wipes': failedWipes,
 };
 
 /** Brings the schema up to date, once over all replicas that start together (the migrator holds a lock). Forward only. */

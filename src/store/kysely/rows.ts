@@ -38,8 +38,8 @@ import type {
  */
 type Columns<R> = Readonly<Record<keyof R & string, ColumnType>>;
 
-/** What is written of a volume; the proof of its last wipe is written by the wipe alone. */
-export type VolumeRecord = Omit<VolumeTable, 'wipe_proof'>;
+/** What is written of a volume; what its wipe proved, or how often it failed, is written by the wipe alone. */
+export type VolumeRecord = Omit<VolumeTable, 'wipe_proof' | 'medium_failures'>;
 
 export const volumeColumns: Columns<VolumeRecord> = {
   id: 'text',

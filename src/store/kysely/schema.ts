@@ -88,6 +88,8 @@ export interface VolumeTable {
   effect: string | null;
   lease_until: number;
   failure_reason: string | null;
+  /** Attempts to wipe or destroy it, in a row, that failed by its own medium. */
+  medium_failures: number;
   wipe_proof: string | null;
   created_at: number;
   allocated_at: number | null;

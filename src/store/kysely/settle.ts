@@ -22,6 +22,7 @@ export interface Done extends Settled {
 
 export interface Failed extends Settled {
   readonly reason: string;
+  readonly failures: number;
 }
 
 export const settledColumns = {
@@ -29,6 +30,7 @@ export const settledColumns = {
   generation: 'bigint',
   formatted: 'bigint',
   reason: 'text',
+  failures: 'bigint',
 } as const satisfies Readonly<Record<string, ColumnType>>;
 
 export interface SortedResults {
@@ -47,8 +49,9 @@ export function sortResults(results: readonly VolumeSettle[]): SortedResults {
     if (result.ok) {
       done.push({ id, generation, formatted: result.formatted === true ? 1 : 0, proof: result.proof ?? null });
     } else {
-      const reason = `${result.problem.code}: ${result.problem.detail}`;
-      (result.quarantine ? quarantined : failed).push({ id, generation, reason });
+      const { problem, quarantine, mediumFailures: failures = 0 } = result;
+      const reason = `${problem.code}: ${problem.detail}`;
+      (quarantine ? quarantined : failed).push({ id, generation, reason, failures });
     }
   }
   return { done, quarantined, failed };

@@ -102,7 +102,7 @@ function refuseClear(record: VolumeTable, name: string): void {
 async function clear(tx: Change, { id, pool, version, name }: VolumeTable): Promise<void> {
   const { rows } = await sql`
     UPDATE volumes SET state = 'wiping', generation = ${tx.commit}, name = NULL, labels = '{}', qos_policy = NULL,
-      failure_reason = NULL, allocated_at = NULL, lease_until = 0, version = version + 1
+      failure_reason = NULL, medium_failures = 0, allocated_at = NULL, lease_until = 0, version = version + 1
     WHERE id = ${id} AND version = ${version} AND state = 'failed' RETURNING id`.execute(tx.db);
   assert(rows.length === 1, 'volume-clear-lost');
   await poolCountsApply(tx.db, tx.engine, deltasOf([{ pool, from: 'failed', to: 'wiping' }]));

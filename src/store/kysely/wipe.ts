@@ -12,7 +12,7 @@ import { assert } from '../../domain/errors.ts';
 import { newSerial, wwidOf } from '../../domain/ids.ts';
 import type { WipeRequest } from '../../storage-node/storage-node.ts';
 import type { VolumeRow } from '../group.ts';
-import type { PoolEffect, VolumeSettle } from '../store.ts';
+import type { ErasureEffect, VolumeSettle } from '../store.ts';
 import type { StoredWipeProof } from '../views.ts';
 import type { Change, Database } from './database.ts';
 import type { ColumnType } from './engine.ts';
@@ -42,7 +42,7 @@ export function takeOrder(all: boolean): Sql {
 export async function wipeTake(
   database: Database,
   { all, atMost }: TakeOptions,
-): Promise<readonly PoolEffect<WipeRequest>[]> {
+): Promise<readonly ErasureEffect<WipeRequest>[]> {
   const { now } = database.engine;
   const leaseOver = all ? sql`TRUE` : sql`lease_until <= ${now}`;
   const due = sql`${isWipeable(sql`state`)} AND ${leaseOver}`;
@@ -55,7 +55,7 @@ export async function wipeTake(
         version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} LIMIT ${atMost}) AND ${still}
       RETURNING id, storage_node AS "storageNode", generation, backend, media_generation AS "mediaGeneration",
-        size_bytes AS "sizeBytes", filesystem`.execute(tx.db);
+        size_bytes AS "sizeBytes", filesystem, medium_failures AS "mediumFailures"`.execute(tx.db);
     return rows.map(wipeEffect);
   });
 }
@@ -85,12 +85,21 @@ export async function wipeBacklog(database: Database): Promise<number> {
   return rows[0]?.waiting ?? 0;
 }
 
+export async function wipesFailed(database: Database): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await database.read((db) =>
+    sql<{ pool: string; count: number }>`
+      SELECT pool, count(*) AS count FROM volumes
+      WHERE state = 'wiping' AND failure_reason IS NOT NULL AND pool IS NOT NULL GROUP BY pool`.execute(db),
+  );
+  return new Map(rows.map(({ pool, count }) => [pool, count]));
+}
+
 /** They are tried again after a while, and say why: what kept them (a busy device, a silent node) does not pass at once. */
 export async function volumesDelay(tx: Change, failed: readonly Failed[]): Promise<void> {
   if (failed.length === 0) return;
   await sql`
     UPDATE volumes SET lease_until = ${tx.engine.now} + ${sql.lit(limits.wipeRetryMs)}, failure_reason = j.reason,
-      version = version + 1
+      medium_failures = j.failures, version = version + 1
     FROM ${tx.engine.rows(failed, settledColumns)} AS j
     WHERE volumes.id = j.id AND volumes.generation = j.generation
       AND ${tx.engine.unindexed('state')} IN ('wiping', 'retired') AND pending_operation IS NULL`.execute(tx.db);
@@ -108,7 +117,7 @@ async function becomeFree(tx: Change, done: readonly Done[]): Promise<readonly V
   const { rows } = await sql<VolumeInPool>`
     UPDATE volumes SET state = 'free', media_generation = j.generation, serial = j.serial, wwid = j.wwid,
       formatted = j.formatted, wipe_proof = j.proof, name = NULL, labels = '{}', qos_policy = NULL,
-      failure_reason = NULL, allocated_at = NULL, lease_until = 0, version = version + 1
+      failure_reason = NULL, medium_failures = 0, allocated_at = NULL, lease_until = 0, version = version + 1
     FROM ${tx.engine.rows(
       done.map((one) => withNewIdentity(one, tx.now)),
       freedColumns,
@@ -131,17 +140,19 @@ function withNewIdentity({ id, generation, formatted, proof }: Done, now: number
 type Taken = Pick<
   VolumeRow,
   'id' | 'storageNode' | 'generation' | 'backend' | 'mediaGeneration' | 'sizeBytes' | 'filesystem'
->;
+> & { readonly mediumFailures: number };
 
 function wipeEffect({
   id: volumeId,
   storageNode,
   generation,
   mediaGeneration,
+  mediumFailures,
   ...medium
-}: Taken): PoolEffect<WipeRequest> {
+}: Taken): ErasureEffect<WipeRequest> {
   return {
     storageNode,
+    mediumFailures,
     request: {
       volumeId,
       generation,
