@@ -46,7 +46,8 @@ export class SharedMounts {
   async endUnused(volume: string): Promise<void> {
     const { journal } = this.#options.context;
     const own = journal.list().find((record) => record.volume === volume && record.references === undefined);
-    if (own !== undefined) throw inUse(own, `it is mounted at ${own.path}; unmount it there first`);
+    if (own !== undefined)
+      throw inUse(own, `it is mounted at ${own.path}; unmount it there first (fcr umount ${own.path})`);
     for (const { id, volumeId } of this.#of(volume)) {
       await this.#options.gate.run(volumeId, () => this.#endUnusedAlone(id));
     }
@@ -99,7 +100,7 @@ export class SharedMounts {
 
   async #refuseWhileUsed(record: MountRecord): Promise<void> {
     const users = await this.#usersOf(record);
-    if (users.length > 0) throw inUse(record, users.join(', '));
+    if (users.length > 0) throw inUse(record, `${users.join(', ')}. End that first, then repeat this`);
   }
 
   async #usersOf(record: MountRecord): Promise<readonly string[]> {

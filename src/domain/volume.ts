@@ -14,6 +14,8 @@ export const volumeTransitions: Transitions<VolumeState> = {
 
 export type FilesystemType = 'ext4' | 'xfs';
 export const filesystemTypes: readonly FilesystemType[] = ['ext4', 'xfs'];
+/** Of a volume that is larger than every pool's, and made for its request. */
+export const poollessFilesystem: FilesystemType = 'ext4';
 
 export type Labels = Readonly<Record<string, string>>;
 

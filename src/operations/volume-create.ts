@@ -1,6 +1,6 @@
 import { newId, newSerial, wwidOf } from '../domain/ids.ts';
 import type { OperationParams } from '../domain/operation.ts';
-import type { Labels } from '../domain/volume.ts';
+import { type Labels, poollessFilesystem } from '../domain/volume.ts';
 import type { Picture, PoolRow, VolumeRow } from '../store/group.ts';
 import {
   blockerOf,
@@ -142,7 +142,7 @@ function withoutPool(model: Model, operation: OperationContext, params: Params):
     storageNode: node.name,
     backend,
     sizeBytes: params.sizeBytes,
-    filesystem: 'ext4',
+    filesystem: poollessFilesystem,
   });
 }
 

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import { startStandalone } from '../../src/bin/compose/standalone.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { runCli } from '../../src/frontends/cli/run.ts';
+import { ControllerClient } from '../../src/http/client.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import { TestCli } from '../support/cli.ts';
 import { until } from '../support/daemon.ts';
@@ -14,13 +15,18 @@ interface Product {
   readonly close: () => Promise<void>;
 }
 
-async function startProduct(t: ExecutionContext, cli = new TestCli(t)): Promise<Product> {
+async function startProduct(
+  t: ExecutionContext,
+  cli = new TestCli(t),
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Product> {
   const flags = {
     dataDir: cli.directory,
     listen: '127.0.0.1:0',
     'host.mode': 'simulated',
     'storageNode.kind': 'simulated',
     'defaultPool.volumeSize': '16MiB',
+    ...settings,
   };
   const surroundings = { isRoot: false, home: '/home/ann', hostName: 'node1', environment: {} };
   const { config } = loadConfig({ surroundings, flags, readFile: () => null });
@@ -122,6 +128,41 @@ test('a token works over TCP for what its role may do, until it is deleted', asy
   t.is((await cli.run('pool', 'list', '--server', url)).code, 0, 'the admin token file is found');
   t.is((await cli.run('token', 'delete', String(viewer.id))).code, 0);
   t.is((await cli.run('pool', 'list', ...over)).code, 5);
+});
+
+/** A machine of which nothing is heard after this, with the volume claimed by it. */
+async function silentHost(t: ExecutionContext, { cli, url }: Product, name: string, volume: string): Promise<void> {
+  const { secret } = await ask(t, cli, 'token', 'create', 'boss', '--role', 'admin');
+  const client = new ControllerClient({ endpoint: { url }, token: String(secret) });
+  const initiatorPorts = [
+    { wwpn: '20:00:02:42:ac:11:00:09', fabric: 'local', state: 'online', synthesized: true },
+  ] as const;
+  await client.hostRegister({ name, machineId: 'machine-9', bootId: 'boot-9', simulated: true, initiatorPorts });
+  await client.attachmentCreate({ volume, host: name, claim: true });
+  client.close();
+}
+
+test('what a lost host holds is taken back by a person who says that it is off, and by nobody else', async (t) => {
+  const product = await startProduct(t, new TestCli(t), { 'host.silence': '1s', 'reconcile.hosts': '1s' });
+  const { cli } = product;
+  await ask(t, cli, 'volume', 'create', 'data');
+  await silentHost(t, product, 'node9', 'data');
+  t.regex((await cli.run('volume', 'delete', 'data')).err, /attached to host "node9"/);
+  const isOffline = async () => /State: +offline/.test((await cli.run('host', 'get', 'node9')).out);
+  await until(isOffline, { what: 'the host is offline' });
+  const unsaid = await cli.run('host', 'lost', 'node9');
+  t.is(unsaid.code, 2);
+  t.regex(unsaid.err, /"node9" holds data\. .*two hosts write to the same bytes.* switched off.*--yes confirms it/s);
+  t.regex((await cli.run('attachment', 'list')).out, /node9 +exported +claimed/);
+  t.is(
+    (await cli.run('host', 'lost', 'node9', '--yes')).out,
+    'data detached from node9\nnode9 holds nothing any more\n',
+  );
+  t.is((await cli.run('attachment', 'list', '--quiet')).out, '');
+  t.is((await cli.run('host', 'lost', 'node9')).out, 'node9 holds nothing any more\n');
+  t.is((await cli.run('host', 'delete', 'node9')).code, 0);
+  t.is((await cli.run('host', 'lost', 'node9', '--yes')).code, 3);
+  t.is((await cli.run('volume', 'delete', 'data')).code, 0);
 });
 
 test('a batch tells the outcome of each of its operations', async (t) => {

@@ -1,9 +1,11 @@
 /** What people do with `docker volume` and `docker run`, by a real dockerd against the real product. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { until } from '../support/daemon.ts';
 import { image, installBusybox } from '../support/docker-engine.ts';
-import { DockerWorld } from '../support/docker-world.ts';
+import { claimedFrom, DockerWorld } from '../support/docker-world.ts';
 import { testOf } from '../support/groups.ts';
+import { projectRoot } from '../tidy/source-tree.ts';
 
 const test = testOf('clients').serial;
 const deadlineMs = 150_000;
@@ -65,7 +67,7 @@ test('options reach the volume, and a wrong one is told to whoever typed it', as
   const { engine } = world;
   const { controller } = world.machine;
   await controller.poolCreate({
-    ...{ name: 'xfs', backend: 'file', filesystem: 'xfs', volumeSizeBytes: 320 * 1024 ** 2, minFree: 0, maxVolumes: 4 },
+    ...{ name: 'xfs', backend: 'file', filesystem: 'xfs', volumeSizeBytes: 320 * 1024 ** 2, minFree: 0, maxVolumes: 1 },
   });
   await controller.qosPolicyCreate({ name: 'gold', maxIopsPerContainer: 1_000 });
   await world.create('data', 'fs=xfs', 'size=300MB', 'qos=gold', 'labels=app=db,tier=one');
@@ -76,13 +78,42 @@ test('options reach the volume, and a wrong one is told to whoever typed it', as
     ['sise=1G', /option "sise" \(value "1G"\) is unknown; did you mean size\? Options: size, pool, qos/],
     ['size=much', /option "size": "much" is refused; accepted: a size such as 10GiB/],
     ['from=data', /option "from": "data" is refused; accepted: nothing yet/],
-    ['pool=nowhere', /There is no pool "nowhere"/],
-    ['qos=none', /There is no QoS policy "none"/],
+    [
+      'pool=nowhere',
+      /There is no pool "nowhere"\. Pools: default \(ext4, up to 64MiB, \d+ free\), xfs \(xfs, .*fcr pool create <name> --size/,
+    ],
+    ['qos=none', /There is no QoS policy "none"\. Name one of fcr qos-policy list, leave the option qos out/],
   ] as const) {
     await t.throwsAsync(world.create('other', option), { message });
   }
+  for (const [options, message] of [
+    [['pool=default', 'size=1GiB'], /larger than the volumes of pool "default" .* Pools: default .*fcr pool create/],
+    [['fs=xfs', 'pool=default'], /option "fs": "xfs" is refused; accepted: ext4, which pool "default" has/],
+    [['fs=xfs', 'size=1GiB'], /No active pool has xfs and volumes of 1GiB\. Pools: default .*fcr pool create/],
+    [['pool=xfs'], /No volume is left in pool "xfs": .* Pools: .*fcr pool update <name> --max-volumes <count>/],
+  ] as const) {
+    await t.throwsAsync(world.create('other', ...options), { message });
+  }
   t.is(await controller.volumeGet('other'), null);
-  await engine.docker('volume', 'rm', 'data');
+  await world.create('huge', 'fs=ext4', 'size=1GiB');
+  t.like(await controller.volumeGet('huge'), { pool: null, filesystem: 'ext4', sizeBytes: 1024 ** 3 });
+  await engine.docker('volume', 'rm', 'data', 'huge');
+});
+
+test('who has a volume elsewhere is told with what ends that, and once it is said to be lost the volume is free', async (t) => {
+  t.timeout(deadlineMs);
+  const world = await DockerWorld.start(t, { settings: { HOST_SILENCE: '1s', RECONCILE_HOSTS: '1s' } });
+  const { engine } = world;
+  await world.create('data');
+  const attachment = await claimedFrom('node9', world.machine.controller, 'data');
+  const message = new RegExp(`attached to host "node9".*fcr attachment delete ${attachment} .*fcr host lost node9`);
+  await t.throwsAsync(engine.run('data', 'true'), { message });
+  await t.throwsAsync(engine.docker('volume', 'rm', 'data'), { message });
+  const isOffline = async () => (await world.machine.controller.hostGet('node9'))?.state === 'offline';
+  await until(isOffline, { what: 'the host is offline' });
+  const fcr = [join(projectRoot, 'fcr'), ['--socket-directory', world.machine.directory]] as const;
+  await engine.command(fcr[0], [...fcr[1], 'host', 'lost', 'node9', '--yes']);
+  t.is(await engine.run('data', 'echo mine > /data/file; cat /data/file'), 'mine');
 });
 
 test('a container that is not root writes, and files of an image are copied to where they were', async (t) => {

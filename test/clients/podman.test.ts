@@ -1,7 +1,7 @@
 /** The same plugin under podman, which names each volume by one ID for ever and takes a 200 for success. */
 
 import { image } from '../support/docker-engine.ts';
-import { ownPlugin, untilNothingIsLeft } from '../support/docker-world.ts';
+import { claimedFrom, ownPlugin, untilNothingIsLeft } from '../support/docker-world.ts';
 import { testOf } from '../support/groups.ts';
 import { PodmanEngine } from '../support/podman-engine.ts';
 import { StandaloneMachine } from '../support/standalone-machine.ts';
@@ -37,6 +37,19 @@ test('podman creates, uses, shares, restarts and removes volumes, and is told wh
   await t.throwsAsync(create('other', 'sise=1G'), {
     message: /option "sise" \(value "1G"\) is unknown; did you mean size/,
   });
+  await t.throwsAsync(create('other', 'pool=nowhere'), {
+    message: /There is no pool "nowhere"\. Pools: default \(ext4, .*fcr pool create <name> --size/,
+  });
+  await t.throwsAsync(create('other', 'qos=none'), {
+    message: /no QoS policy "none"\. Name one of fcr qos-policy list/,
+  });
+  await t.throwsAsync(create('other', 'size=much'), { message: /"size": "much" is refused; accepted: a size such as/ });
+  const attachment = await claimedFrom('node9', machine.controller, 'data');
+  const elsewhere = new RegExp(`host "node9".*fcr attachment delete ${attachment} .*fcr host lost node9`);
+  await t.throwsAsync(engine.run('data', 'true'), { message: elsewhere });
+  await t.throwsAsync(engine.podman('volume', 'rm', 'data'), { message: elsewhere });
+  const { epoch } = (await machine.controller.attachmentGet(attachment)) ?? { epoch: -1 };
+  await machine.controller.attachmentDelete(attachment, { gone: { epoch, proof: 'off' } });
   await engine.podman('volume', 'rm', 'data');
   t.is(await machine.controller.volumeGet('data'), null);
 });

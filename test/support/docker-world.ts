@@ -4,6 +4,7 @@ import http from 'node:http';
 import { basename } from 'node:path';
 import { json } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
+import type { ControllerClient } from '../../src/http/client.ts';
 import { until } from './daemon.ts';
 import { DockerEngine, type EngineOptions, type Teardowns } from './docker-engine.ts';
 import { loopsBelow, mountsBelow } from './linux-host-harness.ts';
@@ -79,6 +80,15 @@ export async function untilNothingIsLeft(t: ExecutionContext, machine: Standalon
   };
   await until(isEmpty, { what: 'nothing is left', timeoutMs: 60_000, everyMs: 100 }).catch(() => {});
   t.deepEqual(left, nothing, machine.logTail);
+}
+
+/** A machine of which nothing is heard after this has claimed the volume. Answers the attachment's id. */
+export async function claimedFrom(name: string, controller: ControllerClient, volume: string): Promise<string> {
+  const initiatorPorts = [
+    { wwpn: '20:00:02:42:ac:11:00:09', fabric: 'local', state: 'online', synthesized: true },
+  ] as const;
+  await controller.hostRegister({ name, machineId: 'machine-9', bootId: 'boot-9', simulated: false, initiatorPorts });
+  return (await controller.attachmentCreate({ volume, host: name, claim: true })).id;
 }
 
 export interface OwnPlugin {

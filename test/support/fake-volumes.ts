@@ -1,7 +1,8 @@
 /**
  * The volumes and pools of a `FakeController`, as the frontends ask for them.
  *
- * Faults it can show: that of its controller (`away`), and a volume that another host holds (`volume-in-use`).
+ * Faults it can show: that of its controller (`away`), a volume that another host holds (`volume-in-use`), pools that do
+ * not exist, are too small, or have nothing left (`exhausted`).
  */
 import { Failure } from '../../src/domain/errors.ts';
 import type { Pool } from '../../src/domain/pool.ts';
@@ -13,6 +14,8 @@ import type { FakeController } from './fake-controller.ts';
 export class FakeVolumes {
   readonly created: NewVolume[] = [];
   readonly pools: Pool[] = [];
+  /** Names of pools. */
+  readonly exhausted = new Set<string>();
   readonly #controller: FakeController;
 
   constructor(controller: FakeController) {
@@ -33,8 +36,8 @@ export class FakeVolumes {
       throw new Failure('name-taken', `A volume "${wish.name}" exists already, with another labels.`);
     }
     if (present !== undefined) return present;
+    const pool = this.#poolOf(wish);
     this.created.push(wish);
-    const pool = this.pools.find(({ name }) => name === wish.pool);
     const { labels = {}, qosPolicy = null } = wish;
     const filesystem = pool?.filesystem ?? 'ext4';
     return this.#controller.addVolume(wish.name, { labels, qosPolicy, filesystem, formatted: false });
@@ -65,6 +68,16 @@ export class FakeVolumes {
   async poolList(): Promise<Page<Pool>> {
     this.#refuseWhileAway();
     return { items: this.pools, nextPageToken: null };
+  }
+
+  #poolOf({ pool: named, sizeBytes = 0 }: NewVolume): Pool | undefined {
+    const pool = this.pools.find(({ name }) => name === named);
+    if (named === undefined) return undefined;
+    if (pool === undefined) throw new Failure('pool-not-found', `There is no pool "${named}".`);
+    if (Number(sizeBytes) > pool.volumeSizeBytes)
+      throw new Failure('no-pool-fits', `${sizeBytes} is more than "${named}" has.`);
+    if (this.exhausted.has(named)) throw new Failure('pool-exhausted', `No volume is left in pool "${named}".`);
+    return pool;
   }
 
   #refuseWhileAway(): void {

@@ -476,3 +476,17 @@ test('config print shows each value with its source, and no secret', async (t) =
 test('the version is that of the package', async (t) => {
   t.deepEqual(await new TestCli(t).run('--version'), { code: 0, out: '1.2.3\n', err: '' });
 });
+
+test('a host that is heard of is not lost, whoever says so', async (t) => {
+  const cli = new TestCli(t);
+  const attachments = { items: [{ id: 'att_1', epoch: 1, volume: 'data' }], nextPageToken: null };
+  const host = { name: 'node9', state: 'online', lastSeenAt: Date.UTC(2026, 0, 1) };
+  const fake = await cli.controller(t, ({ url }) => ({
+    status: 200,
+    body: url.startsWith('/v1/hosts/') ? host : attachments,
+  }));
+  const { code, err } = await cli.run('host', 'lost', 'node9', '--yes');
+  t.is(code, 4);
+  t.regex(err, /"node9" is online: it was last heard of at 2026-01-01.*host\.silence/s);
+  t.false(fake.asked.some(({ method }) => method === 'DELETE'));
+});

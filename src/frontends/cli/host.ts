@@ -1,9 +1,11 @@
 /** `fcr host` and `fcr storage-node`: the machines, and their ports. */
 import type { Command } from 'commander';
+import type { Attachment } from '../../domain/attachment.ts';
+import { Failure } from '../../domain/errors.ts';
 import type { Host, Port, StorageNode } from '../../domain/host.ts';
 import type { CliContext, View } from './context.ts';
 import { timeOf } from './output.ts';
-import { addDelete, addGet, addGroup, addList } from './resource.ts';
+import { addDelete, addGet, addGroup, addList, present, withExamples } from './resource.ts';
 
 const hostView: View<Host> = {
   name: (host) => host.name,
@@ -51,12 +53,10 @@ export function addHostCommands(program: Command, context: CliContext): void {
     examples: ['host list', 'host list --json'],
   });
   addGet(group, {
-    context,
+    ...getting(context),
     view: hostView,
     about: 'a host and its ports',
     argument: '<name>',
-    get: (client, name) => client.hostGet(name),
-    missing: 'host-not-found',
     examples: ['host get node1'],
   });
   addDelete(group, {
@@ -66,6 +66,51 @@ export function addHostCommands(program: Command, context: CliContext): void {
     remove: (client, name) => client.hostDelete(name),
     examples: ['host delete node1'],
   });
+  addLost(group, context);
+}
+
+function getting(context: CliContext) {
+  return {
+    context,
+    get: (client: CliContext['controller'], name: string) => client.hostGet(name),
+    missing: 'host-not-found',
+  } as const;
+}
+
+/** A person's word in the place of the host's: with it goes what no exporter can see to, that nobody writes there any more. */
+function addLost(group: Command, context: CliContext): void {
+  const command = group
+    .command('lost')
+    .description('take back all that a machine holds which is off and will not come back')
+    .argument('<name>')
+    .option('--yes', 'it is meant: the machine is switched off, or cut off from its storage, until it is booted anew');
+  command.action(async (name: string) => {
+    const host = await present(getting(context), name);
+    const attachments = await context.controller.attachmentList({ host: host.name });
+    refuseUnlessLost(host, attachments, command.opts().yes === true);
+    for (const { id, epoch, volume, volumeId } of attachments) {
+      await context.controller.attachmentDelete(id, { gone: { epoch, proof: 'fcr-host-lost' } });
+      context.say(`${volume ?? volumeId} detached from ${host.name}`);
+    }
+    context.say(`${host.name} holds nothing any more`);
+  });
+  withExamples(command, 'host lost node1 --yes');
+}
+
+function refuseUnlessLost(host: Host, attachments: readonly Attachment[], isMeant: boolean): void {
+  if (host.state === 'online') {
+    const heard = `it was last heard of at ${timeOf(host.lastSeenAt)}`;
+    const when = "Switch it off; it counts as offline once it has been silent for the controller's host.silence";
+    throw new Failure('resource-in-use', `Host "${host.name}" is online: ${heard}. ${when}.`);
+  }
+  if (attachments.length === 0 || isMeant) return;
+  const held = attachments.map(({ volume, volumeId }) => volume ?? volumeId).join(', ');
+  const danger = 'They go to whoever asks next: does the machine still run, two hosts write to the same bytes';
+  const condition = 'Make sure that it is switched off, or cut off from its storage, until it is booted anew';
+  throw new Failure(
+    'invalid-request',
+    `Host "${host.name}" holds ${held}. ${danger}. ${condition}; --yes confirms it.`,
+  );
 }
 
 export function addStorageNodeCommands(program: Command, context: CliContext): void {

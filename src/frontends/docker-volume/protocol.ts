@@ -5,6 +5,7 @@
  * Every failure is status 500: podman takes a 200 with `Err` for success.
  */
 import { type ErrorKind, errorCatalogue, Failure, type Problem } from '../../domain/errors.ts';
+import { remedyOf } from './remedies.ts';
 
 export const mediaType = 'application/vnd.docker.plugins.v1.1+json';
 export const failureStatus = 500;
@@ -56,35 +57,29 @@ function optionsOf(value: unknown): PluginRequest['options'] {
 
 type Wording = (told: Problem) => string;
 const plain: Wording = ({ detail }) => detail;
-const withHolder: Wording = ({ detail, related }) => {
-  const attachment = related?.attachment;
-  return attachment === undefined || detail.includes(attachment) ? detail : `${detail} Attachment: ${attachment}.`;
-};
-const away: Wording = ({ detail }) => `${detail} What is mounted on this host goes on; try again.`;
-
-const remedyForbidden =
-  'Engines make and remove volumes with a token of role operator: docker.tokenFile (FCR_DOCKER_TOKEN_FILE) names its file.';
+const away = 'What is mounted on this host goes on (fcr agent status shows whether the controller answers); try again.';
 
 /** How each kind of problem is told to an engine's user: the text behind `Error response from daemon`. */
 const wordings: Readonly<Record<ErrorKind, Wording>> = {
   invalid: plain,
   'unsupported-media': plain,
   unauthenticated: ({ detail }) => `The host's token is not accepted by the controller: ${detail}`,
-  forbidden: ({ detail }) => `The plugin's token does not suffice at the controller: ${detail} ${remedyForbidden}`,
+  forbidden: ({ detail }) => `The plugin's token does not suffice at the controller: ${detail}`,
   'not-found': plain,
-  conflict: withHolder,
+  conflict: plain,
   'precondition-failed': plain,
   'precondition-required': plain,
   unprocessable: plain,
   'too-large': plain,
   exhausted: plain,
   overloaded: ({ detail }) => `${detail} Try again.`,
-  unavailable: away,
+  unavailable: ({ detail }) => `${detail} ${away}`,
   internal: plain,
 };
 
+/** What is wrong, and what can be done about it. */
 export function errorText(told: Problem): string {
-  return wordings[errorCatalogue[told.code].kind](told);
+  return `${wordings[errorCatalogue[told.code].kind](told)} ${remedyOf(told)}`.trimEnd();
 }
 
 /**
@@ -93,7 +88,7 @@ export function errorText(told: Problem): string {
  * itself fails. No space in it: Go's client then quotes the whole line in its error, so that people read why.
  */
 export function unanswered(told: Problem): string {
-  return `FC-Redirect:${errorText(told).replaceAll(/\s+/g, '_').slice(0, 200)}\r\n\r\n`;
+  return `FC-Redirect:${errorText(told).replaceAll(/\s+/g, '_').slice(0, 300)}\r\n\r\n`;
 }
 
 export function saysAbsent(told: Problem): boolean {

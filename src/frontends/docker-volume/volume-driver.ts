@@ -8,13 +8,13 @@ import type { Agent } from '../../agent/agent.ts';
 import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
 import type { MountRequest } from '../../agent/mounts.ts';
 import { limits } from '../../config/limits.ts';
-import { formatByteCount } from '../../domain/byte-count.ts';
 import { errorCatalogue, Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
 import type { Pool } from '../../domain/pool.ts';
-import type { FilesystemType, Volume } from '../../domain/volume.ts';
+import type { Volume } from '../../domain/volume.ts';
 import type { ControllerClient, NewVolume } from '../../http/client.ts';
-import { type MountManner, mannerOf, parseOptions, refused, type VolumeWish } from './options.ts';
+import { type MountManner, mannerOf, parseOptions, type VolumeWish } from './options.ts';
+import { isAboutPools, placesFor, withPools } from './place.ts';
 
 export type Scope = 'local' | 'global';
 
@@ -108,26 +108,45 @@ export class VolumeDriver {
   }
 
   async #create(name: string, wish: VolumeWish): Promise<void> {
+    try {
+      await this.#createAnywhere(name, wish);
+    } catch (error) {
+      throw isAboutPools(error) ? await this.#withPools(error) : error;
+    }
+  }
+
+  async #createAnywhere(name: string, wish: VolumeWish): Promise<void> {
     const { filesystem, ...fields } = wish;
     if (filesystem === undefined) {
       await this.#controller.volumeCreate({ name, ...fields });
       return;
     }
     const present = await this.#controller.volumeGet(name);
-    const place = present === null ? { pool: await this.#poolFor(wish, filesystem) } : {};
-    const volume = await this.#controller.volumeCreate({ name, ...fields, ...place } satisfies NewVolume);
+    const places = present === null ? placesFor(wish, filesystem, await this.#pools()) : [null];
+    const volume = await this.#createInOneOf(places, { name, ...fields });
     if (volume.filesystem === filesystem) return;
     throw new Failure('name-taken', `A volume "${name}" exists already, with ${volume.filesystem}.`);
   }
 
-  /** A volume's filesystem is its pool's: the named pool must have it, or the smallest that fits and has it is taken. */
-  async #poolFor({ pool, sizeBytes = 0 }: VolumeWish, filesystem: FilesystemType): Promise<string> {
-    const { items } = await this.#controller.poolList({ pageSize: limits.pools });
-    const having = items.filter((each) => each.filesystem === filesystem && each.state === 'active');
-    const fitting = having.filter((each) => (pool ?? each.name) === each.name && each.volumeSizeBytes >= sizeBytes);
-    const [chosen] = fitting.sort((a, b) => rank(a, sizeBytes) - rank(b, sizeBytes));
-    if (chosen !== undefined) return chosen.name;
-    throw refused('fs', filesystem, offered(items));
+  /** The controller, which is told one pool, cannot go on to the next one that has the filesystem. */
+  async #createInOneOf([pool = null, ...others]: readonly (string | null)[], volume: NewVolume): Promise<Volume> {
+    try {
+      return await this.#controller.volumeCreate(pool === null ? volume : { ...volume, pool });
+    } catch (error) {
+      if (others.length === 0 || !(error instanceof Failure) || error.code !== 'pool-exhausted') throw error;
+    }
+    return await this.#createInOneOf(others, volume);
+  }
+
+  async #withPools(error: Failure): Promise<Failure> {
+    return await this.#pools().then(
+      (pools) => withPools(error, pools),
+      () => error,
+    );
+  }
+
+  async #pools(): Promise<readonly Pool[]> {
+    return (await this.#controller.poolList({ pageSize: limits.pools })).items;
   }
 
   async #wishOf(name: string): Promise<MountRequest> {
@@ -184,22 +203,6 @@ function isName(name: string): boolean {
 
 function isAway(error: unknown): boolean {
   return error instanceof Failure && errorCatalogue[error.code].kind === 'unavailable';
-}
-
-/** As the controller itself ranks them: without a size the pool `default` first, else the smallest. */
-function rank(pool: Pool, sizeBytes: number): number {
-  return sizeBytes === 0 && pool.name === 'default' ? -1 : pool.volumeSizeBytes;
-}
-
-const shownPools = 10;
-
-/** Where a volume's filesystem comes from, for people. */
-function offered(pools: readonly Pool[]): string {
-  const active = pools.filter(({ state }) => state === 'active').slice(0, shownPools);
-  const each = active.map(
-    ({ name, filesystem, volumeSizeBytes: bytes }) => `${filesystem} (pool ${name}, up to ${formatByteCount(bytes)})`,
-  );
-  return each.length === 0 ? 'none: there is no pool' : `what a pool has: ${each.join(', ')}`;
 }
 
 function mannerOfRecord({ readOnly, uid, gid, mode }: MountRecord): MountManner {

@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { Failure } from '../../../src/domain/errors.ts';
 import { mannerOf, optionNames, parseOptions } from '../../../src/frontends/docker-volume/options.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
@@ -71,12 +71,20 @@ test('a label that somebody else set wrongly is refused at the mount', (t) => {
   t.throws(() => mannerOf({ 'fc-redirect/uid': 'root' }), { message: /label "fc-redirect\/uid": "root" is refused/ });
 });
 
-test('a filesystem is had from the smallest pool that has it and is large enough', async (t) => {
+async function withPools(t: ExecutionContext) {
   const world = await PluginWorld.start(t);
-  const create = async (Name: string, Opts: object) => (await world.call('VolumeDriver.Create', { Name, Opts })).body;
   world.volumes.addPool('default', 'ext4', 64 * mebibyte);
   world.volumes.addPool('large-xfs', 'xfs', 1024 * mebibyte);
   world.volumes.addPool('xfs', 'xfs', 320 * mebibyte);
+  const create = async (Name: string, Opts: object) => (await world.call('VolumeDriver.Create', { Name, Opts })).body;
+  return { world, create };
+}
+
+const pools =
+  'Pools: default (ext4, up to 64MiB, 1 free), large-xfs (xfs, up to 1GiB, 1 free), xfs (xfs, up to 320MiB, 1 free).';
+
+test('a filesystem is had from the smallest pool that has it and is large enough', async (t) => {
+  const { world, create } = await withPools(t);
   t.deepEqual(await create('a', { fs: 'xfs' }), { Err: '' });
   t.deepEqual(await create('b', { fs: 'xfs', size: '512m' }), { Err: '' });
   t.deepEqual(await create('c', { fs: 'ext4', pool: 'default' }), { Err: '' });
@@ -90,9 +98,55 @@ test('a filesystem is had from the smallest pool that has it and is large enough
   );
   t.deepEqual(await create('a', { fs: 'xfs' }), { Err: '' });
   t.regex(String((await create('a', { fs: 'ext4' })).Err), /exists already, with xfs/);
+});
+
+test('a volume that is larger than every pool is made for itself where its filesystem is what such volumes have', async (t) => {
+  const { world, create } = await withPools(t);
+  t.deepEqual(await create('huge', { fs: 'ext4', size: '2GiB' }), { Err: '' });
+  t.deepEqual(world.volumes.created, [{ name: 'huge', sizeBytes: 2048 * mebibyte }]);
   t.regex(
-    String((await create('d', { fs: 'xfs', pool: 'default' })).Err),
-    /"fs": "xfs" is refused; accepted: what a pool has: ext4 \(pool default, up to 64MiB\), .*xfs \(pool xfs, up to 320MiB\)/,
+    String((await create('other', { fs: 'xfs', size: '2GiB' })).Err),
+    /^No active pool has xfs and volumes of 2GiB\./,
+  );
+});
+
+test('a pool with nothing left is passed over for the next one with the filesystem', async (t) => {
+  const { world, create } = await withPools(t);
+  world.volumes.exhausted.add('xfs');
+  t.deepEqual(await create('a', { fs: 'xfs' }), { Err: '' });
+  t.deepEqual(world.volumes.created, [{ name: 'a', pool: 'large-xfs' }]);
+  world.volumes.exhausted.add('large-xfs');
+  const remedy = 'A pool gets more volumes by fcr pool update <name> --max-volumes <count>.';
+  t.is((await create('b', { fs: 'xfs' })).Err, `No volume is left in pool "large-xfs". ${pools} ${remedy}`);
+});
+
+for (const [options, cause, remedy] of [
+  [{ fs: 'xfs', pool: 'none' }, 'There is no pool "none".', 'or make it: fcr pool create <name> --size <size>.'],
+  [{ pool: 'none' }, 'There is no pool "none".', 'or make it: fcr pool create <name> --size <size>.'],
+  [{ pool: 'xfs', size: '1GiB' }, '1073741824 is more than "xfs" has.', 'of the options pool, fs and size.'],
+  [{ fs: 'xfs', pool: 'xfs', size: '1GiB' }, '1073741824 is more than "xfs" has.', 'options pool, fs and size.'],
+  [{ fs: 'ext4', size: '1GiB' }, 'No active pool has ext4 and volumes of 1GiB.', 'options pool, fs and size.'],
+  [
+    { fs: 'xfs', pool: 'default' },
+    'option "fs": "xfs" is refused; accepted: ext4, which pool "default" has, or another pool.',
+    'Options: size, pool, qos, fs, uid, gid, mode, readonly, from, labels, label.<key>.',
+  ],
+] as const) {
+  test(`creating with ${JSON.stringify(options)} names the cause, the pools and the remedy`, async (t) => {
+    const { world, create } = await withPools(t);
+    const { Err } = await create('data', options);
+    t.true(String(Err).startsWith(`${cause} ${pools} `), String(Err));
+    t.true(String(Err).endsWith(remedy), String(Err));
+    t.deepEqual(world.volumes.created, []);
+  });
+}
+
+test('where there is no pool with the filesystem it is said how to make one', async (t) => {
+  const world = await PluginWorld.start(t);
+  const { body } = await world.call('VolumeDriver.Create', { Name: 'data', Opts: { fs: 'xfs' } });
+  t.regex(
+    String(body.Err),
+    /^No active pool has xfs\. There is no active pool\. Make .* \(fcr pool create <name> --size <size> --filesystem <type>\)/,
   );
 });
 

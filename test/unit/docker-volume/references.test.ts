@@ -118,7 +118,7 @@ test('a mount that nobody needs any more, and that a crash left, is ended by the
   t.is(world.agents.controller.attachments.size, 0);
 });
 
-const away = 'What is mounted on this host goes on; try again.';
+const away = 'What is mounted on this host goes on (fcr agent status shows whether the controller answers); try again.';
 
 test('with the controller away containers stop and start again on what is mounted, and nothing new begins', async (t) => {
   const world = await PluginWorld.start(t);
@@ -179,7 +179,10 @@ test('a volume that a process still has is not removed, and it is said who has i
   const holder = heldByContainer(world);
   const answer = await world.call('VolumeDriver.Remove', { Name: 'data' });
   t.is(answer.status, 500);
-  t.is(String(answer.body.Err), `Volume "data" is in use on this host: ${holder} has it at /data.`);
+  t.is(
+    String(answer.body.Err),
+    `Volume "data" is in use on this host: ${holder} has it at /data. End that first, then repeat this.`,
+  );
   t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: body.Mountpoint } });
   t.deepEqual(world.references('data'), ['one']);
 });
@@ -269,7 +272,10 @@ test('what a person mounted is not taken away by an engine', async (t) => {
     ['/mnt/mine'],
   );
   const answer = await world.call('VolumeDriver.Remove', { Name: 'data' });
-  t.regex(String(answer.body.Err), /it is mounted at \/mnt\/mine; unmount it there first/);
+  t.regex(
+    String(answer.body.Err),
+    /it is mounted at \/mnt\/mine; unmount it there first \(fcr umount \/mnt\/mine\)\.$/,
+  );
 });
 
 test('a volume that another host has is neither mounted nor removed, and it is said which and by what', async (t) => {
@@ -280,7 +286,9 @@ test('a volume that another host has is neither mounted nor removed, and it is s
   t.is((await mountOf(world, 'data', 'one')).status, 500);
   t.deepEqual(world.agent.mounts(), []);
   const { body } = await world.call('VolumeDriver.Remove', { Name: 'data' });
-  t.is(body.Err, `Volume "data" is attached to host "node2". Attachment: ${id}.`);
+  const ends = `on node2 stop its containers or fcr umount it; fcr attachment delete ${id} asks the host to`;
+  const remedy = `To end that: ${ends}. If the machine is lost for good: fcr host lost node2.`;
+  t.is(body.Err, `Volume "data" is attached to host "node2". ${remedy}`);
 });
 
 test('a busy mount is told at the last unmount, and goes by itself once it can', async (t) => {
