@@ -35,6 +35,7 @@ export class ExportReconcile implements Reconciler {
 
   async #node(node: StorageNode): Promise<number> {
     const found = await node.inventory();
+    await this.#store.storageNodeSeen(node.name);
     const intent = await this.#store.nodeIntent(node.name, keysOf(found));
     const orphans = orphanExports(found, intent);
     const strays = orphanMedia(found, intent);

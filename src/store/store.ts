@@ -222,6 +222,8 @@ export interface MaintenanceStore {
   poolTrim(): Promise<number>;
   poolBlock(pool: string, reason: string | null): Promise<void>;
 
+  /** The storage node has answered just now. */
+  storageNodeSeen(storageNode: string): Promise<void>;
   /** What the node should hold of what it showed, and export; read AFTER the node's inventory. */
   nodeIntent(storageNode: string, about: NodeInventoryKeys): Promise<NodeIntent>;
   /** Marks hosts that have been silent as offline. Answers their names. */

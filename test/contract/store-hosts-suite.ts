@@ -313,6 +313,10 @@ function storageNodeTests(open: OpenWorld): void {
     await resources.storageNodeRegister(node);
     const commit = await world.commit();
     t.like(await resources.storageNodeRegister(node), { version: 1, targetPorts: [target] });
+    await sql`UPDATE storage_nodes SET last_seen_at = 0`.execute(world.database.kysely);
+    await world.maintenance.storageNodeSeen(node.name);
+    t.like(await resources.storageNodeGet(node.name), { version: 1 });
+    t.true(((await resources.storageNodeGet(node.name))?.lastSeenAt ?? 0) > 0);
     t.is(await world.commit(), commit);
     await resources.storageNodeRegister({ ...node, canFence: true, targetPorts: [] });
     t.like(await resources.storageNodeGet('node1'), { canFence: true, backends: ['file'], version: 2 });

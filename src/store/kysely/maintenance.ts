@@ -19,6 +19,7 @@ import { poolBlock } from './pool.ts';
 import { poolTrim } from './pool-trim.ts';
 import { refillRecover, refillReserve, refillSettle } from './refill.ts';
 import { type RetentionLimits, retentionPurge } from './retention.ts';
+import { storageNodeSeen } from './storage-node.ts';
 import { type TakeOptions, wipeBacklog, wipeSettle, wipesFailed, wipeTake } from './wipe.ts';
 
 /**
@@ -102,6 +103,10 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
 
   poolBlock(pool: string, reason: string | null): Promise<void> {
     return poolBlock(this.#database, pool, reason);
+  }
+
+  async storageNodeSeen(storageNode: string): Promise<void> {
+    await storageNodeSeen(this.#database, storageNode);
   }
 
   nodeIntent(storageNode: string, about: NodeInventoryKeys): Promise<NodeIntent> {

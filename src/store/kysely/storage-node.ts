@@ -59,12 +59,17 @@ function isSame(known: StorageNode, node: StorageNodeRegistration): boolean {
 }
 
 async function touch(database: Database, known: StorageNode): Promise<StorageNode> {
+  return { ...known, lastSeenAt: (await storageNodeSeen(database, known.name)) ?? known.lastSeenAt };
+}
+
+/** The time that is now written to it; null: it is not known. */
+export async function storageNodeSeen(database: Database, name: string): Promise<number | null> {
   const { rows } = await database.plain((db) =>
     sql<{ last_seen_at: number }>`
-      UPDATE storage_nodes SET last_seen_at = ${database.engine.now} WHERE name = ${known.name}
+      UPDATE storage_nodes SET last_seen_at = ${database.engine.now} WHERE name = ${name}
       RETURNING last_seen_at`.execute(db),
   );
-  return { ...known, lastSeenAt: rows[0]?.last_seen_at ?? known.lastSeenAt };
+  return rows[0]?.last_seen_at ?? null;
 }
 
 async function register(tx: Change, node: StorageNodeRegistration): Promise<StorageNode> {
