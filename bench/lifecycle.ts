@@ -54,7 +54,7 @@ export const bench: Bench = {
   about:
     'create, attach (to mounted), detach and delete of one volume at a time on real loop devices, beside bare commits and system calls',
   options: { rounds: { about: 'volumes, one after the other', default: 200 } },
-  bounds: { createRatio: { atMost: 3 }, attachRatio: { atMost: 3 }, detachRatio: { atMost: 3 } },
+  bounds: () => ({ createRatio: { atMost: 3 }, attachRatio: { atMost: 3 }, detachRatio: { atMost: 3 } }),
   async run(options, progress) {
     const product = await Product.start({ environment: { FCR_HOST_MODE: 'linux', FCR_STORAGE_NODE_KIND: 'file' } });
     const controller = new RestClient(product.socketPath, 1);

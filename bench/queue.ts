@@ -50,7 +50,7 @@ export const bench: Bench = {
     queue: { about: 'which queue', default: 'bullmq', among: ['in-process', 'bullmq'] },
     rounds: { about: 'wake-ups, one after the other', default: 2_000 },
   },
-  bounds: {},
+  bounds: () => ({}),
   async run(options, progress) {
     const rounds = numberOption(options, 'rounds');
     const redis = await RedisServer.start();

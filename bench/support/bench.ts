@@ -15,8 +15,8 @@ export type OptionValues = Readonly<Record<string, string | number>>;
 export interface Bench {
   readonly about: string;
   readonly options: Readonly<Record<string, BenchOption>>;
-  /** What is asked of the figures; shown beside them, never a reason to fail unless `--check` is given. */
-  readonly bounds: Readonly<Record<string, Bound>>;
+  /** What is asked of the figures of such a run; shown beside them, never a reason to fail unless `--check` is given. */
+  bounds(options: OptionValues): Readonly<Record<string, Bound>>;
   run(options: OptionValues, progress: Progress): Promise<Figures>;
 }
 
