@@ -1,6 +1,15 @@
 import type { Logger } from 'pino';
-import type { ExportFound, StorageNode, StorageNodeInventory, UnexportRequest } from '../storage-node/storage-node.ts';
+import { type Problem, problem } from '../domain/errors.ts';
+import type {
+  DestroyRequest,
+  ExportFound,
+  MediumFound,
+  StorageNode,
+  StorageNodeInventory,
+  UnexportRequest,
+} from '../storage-node/storage-node.ts';
 import type { MaintenanceStore, NodeIntent } from '../store/store.ts';
+import { Failures } from './failures.ts';
 import type { Ownership } from './ownership.ts';
 import type { Reconciler } from './reconciler.ts';
 
@@ -28,12 +37,14 @@ export class ExportReconcile implements Reconciler {
   }
 
   async run(): Promise<number> {
+    const failures = new Failures();
     let changed = 0;
-    for (const node of this.#nodes.values()) changed += await this.#node(node);
+    for (const node of this.#nodes.values()) changed += await this.#node(node, failures);
+    failures.tell();
     return changed;
   }
 
-  async #node(node: StorageNode): Promise<number> {
+  async #node(node: StorageNode, failures: Failures): Promise<number> {
     const found = await node.inventory();
     await this.#store.storageNodeSeen(node.name);
     const intent = await this.#store.nodeIntent(node.name, keysOf(found));
@@ -48,15 +59,25 @@ export class ExportReconcile implements Reconciler {
       );
       return 0;
     }
+    failures.add('matched', (await this.#mismatches(node, found, intent)).map(refusal));
     if (orphans.length + strays.length + missing.length === 0) return 0;
     this.#log.info(
       { storageNode: node.name, orphans: orphans.length, strays: strays.length, missing: missing.length },
       'the storage node is brought in line with the store',
     );
-    if (orphans.length > 0) await node.unexport(orphans);
-    if (missing.length > 0) await node.export(missing);
-    if (strays.length > 0) await node.destroy(strays);
-    return orphans.length + strays.length + missing.length;
+    let changed = 0;
+    if (orphans.length > 0) changed += failures.add('unexported', await node.unexport(orphans));
+    if (missing.length > 0) changed += failures.add('exported', await node.export(missing));
+    if (strays.length > 0) changed += failures.add('destroyed', await node.destroy(strays));
+    return changed;
+  }
+
+  /** A wipe may have ended after the first look, so they are looked for again: what was outdated then is gone by now. */
+  async #mismatches(node: StorageNode, found: StorageNodeInventory, intent: NodeIntent): Promise<Mismatch[]> {
+    const suspects = mismatchedMedia(found, intent);
+    if (suspects.length === 0) return [];
+    const still = new Set((await node.inventory()).media.map(mediumKey));
+    return suspects.filter(({ medium }) => still.has(mediumKey(medium)));
   }
 }
 
@@ -83,10 +104,40 @@ function orphanExports({ exports }: StorageNodeInventory, intent: NodeIntent): U
   }));
 }
 
-function orphanMedia({ media }: StorageNodeInventory, intent: NodeIntent) {
+function orphanMedia({ media }: StorageNodeInventory, intent: NodeIntent): DestroyRequest[] {
   const known = new Set(intent.volumes.map(({ id }) => id));
-  const strays = new Set(media.flatMap(({ volumeId }) => (known.has(volumeId) ? [] : [volumeId])));
-  return [...strays].map((volumeId) => ({ volumeId, backend: 'file', generation: intent.highestGeneration }));
+  const strays = media.filter(({ volumeId }) => !known.has(volumeId));
+  const byVolume = new Map(strays.map(({ backend, volumeId }) => [`${backend} ${volumeId}`, { backend, volumeId }]));
+  return [...byVolume.values()].map((stray) => ({ ...stray, generation: intent.highestGeneration }));
+}
+
+interface Mismatch {
+  readonly medium: MediumFound;
+  /** That of the volume's row. */
+  readonly mediaGeneration: number;
+}
+
+/**
+ * Media of volumes that are somebody's, or about to be, and of another generation than the store knows. They are told and
+ * left alone: what is on them may be what somebody misses. The volume's wipe takes them along.
+ */
+function mismatchedMedia({ media }: StorageNodeInventory, intent: NodeIntent): Mismatch[] {
+  const settled = intent.volumes.filter(({ state }) => state === 'free' || state === 'allocated');
+  const wanted = new Map(settled.map(({ id, mediaGeneration }) => [id, mediaGeneration]));
+  return media.flatMap((medium) => {
+    const mediaGeneration = wanted.get(medium.volumeId);
+    if (mediaGeneration === undefined || mediaGeneration === medium.mediaGeneration) return [];
+    return [{ medium, mediaGeneration }];
+  });
+}
+
+function mediumKey({ backend, volumeId, mediaGeneration }: MediumFound): string {
+  return `${backend} ${volumeId} ${mediaGeneration}`;
+}
+
+function refusal({ medium, mediaGeneration }: Mismatch): { readonly ok: false; readonly problem: Problem } {
+  const detail = `${medium.volumeId} has a medium of generation ${medium.mediaGeneration}; the store knows ${mediaGeneration}`;
+  return { ok: false, problem: problem('identity-mismatch', detail) };
 }
 
 /** Exports of live attachments that are not there, e.g. after the node's machine was restarted. */

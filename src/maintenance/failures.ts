@@ -9,6 +9,7 @@ const nouns = {
   destroyed: 'volume',
   exported: 'attachment',
   unexported: 'attachment',
+  matched: 'volume',
 };
 
 export type Deed = keyof typeof nouns;

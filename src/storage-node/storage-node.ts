@@ -124,6 +124,7 @@ export interface StorageNodeInventory {
 }
 
 export interface MediumFound {
+  readonly backend: string;
   readonly volumeId: string;
   readonly mediaGeneration: number;
   readonly sizeBytes: number;

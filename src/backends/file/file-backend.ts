@@ -189,7 +189,7 @@ export class FileBackend implements Backend {
     const found: MediumFound[] = [];
     for (const { fileName, sizeBytes, allocatedBytes } of files) {
       const medium = parseMediumFileName(fileName);
-      if (medium !== null) found.push({ ...medium, sizeBytes, allocatedBytes });
+      if (medium !== null) found.push({ backend: this.name, ...medium, sizeBytes, allocatedBytes });
     }
     return found;
   }

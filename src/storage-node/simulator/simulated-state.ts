@@ -137,12 +137,12 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
     return done;
   }
 
-  media(): MediumFound[] {
+  media(backend: string): MediumFound[] {
     const found: MediumFound[] = [];
     for (const [volumeId, { medium }] of this.#volumes) {
       if (medium === null) continue;
       const { mediaGeneration, sizeBytes } = medium;
-      found.push({ volumeId, mediaGeneration, sizeBytes, allocatedBytes: 0 });
+      found.push({ backend, volumeId, mediaGeneration, sizeBytes, allocatedBytes: 0 });
     }
     return found;
   }

@@ -136,7 +136,8 @@ export class SimulatedStorageNode implements StorageNode {
   }
 
   async inventory(): Promise<StorageNodeInventory> {
-    return { media: this.#state.media(), exports: this.#state.exports() };
+    const [backend = 'simulator'] = this.capabilities.backends;
+    return { media: this.#state.media(backend), exports: this.#state.exports() };
   }
 
   async stamp(): Promise<StoreStamp | null> {
