@@ -11,6 +11,7 @@ export const limits = {
   waitMs: 30_000,
   waitingRequests: 10_000,
   idempotencyKeyLength: 255,
+  idempotencyClaimMs: 3_000,
   // maintenance
   workerLookMs: 1_000,
   provisionLeaseMs: 120_000,

@@ -267,7 +267,8 @@ function parsed(raw: RawAnswer): unknown {
 
 function refused(raw: RawAnswer, body: unknown): Try {
   const failure = failureOf(raw.status, body);
-  const retryable = raw.status === 429 || raw.status === 503;
+  // Or an earlier try of this very call has the key, at a process that died or is still at it.
+  const retryable = raw.status === 429 || raw.status === 503 || failure.code === 'idempotency-key-in-use';
   const seconds = Number(raw.headers['retry-after'] ?? Number.NaN);
   const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : null;
   return { ok: false, failure, again: retryable && errorCatalogue[failure.code].retryable, retryAfterMs };

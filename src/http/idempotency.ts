@@ -2,9 +2,10 @@
  * Idempotency-Key on every POST, per principal and route.
  *
  * Operations keep their key with the journal row. Other POSTs that make something take the key in the store before
- * their effect and leave their answer there; if the process dies in between, the repeat runs again, which is harmless
- * because creation is idempotent by name; while the first one is under way here, a repeat is refused. POSTs whose repeat is harmless and whose old answer would mislead (a host's
- * inventory) take a key and ignore it.
+ * their effect and leave their answer there; the store decides, over all replicas, who has it. If the process dies in
+ * between, a repeat gets the key a moment later and runs again, which is harmless because creation is idempotent by
+ * name. Who was overtaken so does not give its answer: it may tell of what the other one has replaced. POSTs whose
+ * repeat is harmless and whose old answer would mislead (a host's inventory) take a key and ignore it.
  */
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -15,6 +16,7 @@ import { type App, principalOf, type RouteContext } from './app.ts';
 
 export interface Idempotent {
   readonly request: IdempotentRequest;
+  readonly claim: number;
   /** False: an earlier request with this key came this far, and may have had its effect. */
   readonly first: boolean;
   /** What is remembered instead of the answer itself, where that holds a secret. */
@@ -28,18 +30,18 @@ declare module 'fastify' {
 }
 
 export function registerIdempotency(app: App, context: RouteContext): void {
-  const underWay = new Set<string>();
   app.decorateRequest('idempotent', null);
   app.addHook('preHandler', async (request, reply) => {
     const key = keyOf(request);
     if (key === null || request.routeOptions.config.idempotency !== 'remembered') return;
-    return await begin(context, request, reply, { key, underWay });
+    return await begin(context, request, reply, key);
   });
   app.addHook('onSend', async (request, reply, payload) => {
     const { idempotent } = request;
     if (idempotent === null) return payload;
-    if (reply.statusCode < 300) await end(context, request, idempotent, reply, payload);
-    underWay.delete(textOf(idempotent.request));
+    request.idempotent = null;
+    if (reply.statusCode < 300) await end(context, request, { idempotent, status: reply.statusCode, payload });
+    else await release(context, request, idempotent);
     return payload;
   });
 }
@@ -59,53 +61,43 @@ function keyOf(request: FastifyRequest): string | null {
   throw new Failure('invalid-request', detail, { field: 'Idempotency-Key' });
 }
 
-async function begin(
-  context: RouteContext,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { key, underWay }: { readonly key: string; readonly underWay: Set<string> },
-) {
-  const body = sha256(canonicalJson([request.params, request.body ?? null]));
-  const scope = { principal: principalOf(request).id, route: routeOf(request), key, bodyHash: body };
-  const text = textOf(scope);
-  if (underWay.has(text)) throw inUse();
-  underWay.add(text);
-  try {
-    const begun = await context.controlPlane.store.idempotencyBegin(scope);
-    if (begun.answer === null) {
-      request.idempotent = { request: scope, first: begun.first, remember: null };
-      return undefined;
-    }
-    return reply.code(begun.answer.status).type('application/json').serializer(asIs).send(begun.answer.body);
-  } finally {
-    // From here on it ends with the answer.
-    if (request.idempotent === null) underWay.delete(text);
+async function begin(context: RouteContext, request: FastifyRequest, reply: FastifyReply, key: string) {
+  const bodyHash = sha256(canonicalJson([request.params, request.body ?? null]));
+  const scope = { principal: principalOf(request).id, route: routeOf(request), key, bodyHash };
+  const begun = await context.controlPlane.store.idempotencyBegin(scope);
+  if (begun.answer === null) {
+    const { claim, first } = begun;
+    request.idempotent = { request: scope, claim, first, remember: null };
+    return undefined;
   }
+  return reply.code(begun.answer.status).type('application/json').serializer(asIs).send(begun.answer.body);
 }
 
-function textOf({ principal, route, key }: IdempotentRequest): string {
-  return JSON.stringify([principal, route, key]);
-}
-
-function inUse(): Failure {
-  const detail = 'A request with this Idempotency-Key is under way; repeat this one in a moment.';
-  return new Failure('idempotency-key-in-use', detail, { field: 'Idempotency-Key' });
-}
-
-/** The effect is there already: an answer that cannot be remembered is still the answer. */
+/** The effect is there already: an answer that cannot be remembered is still the answer, unless another has overtaken it. */
 async function end(
   context: RouteContext,
   request: FastifyRequest,
-  idempotent: Idempotent,
-  reply: FastifyReply,
-  payload: unknown,
+  answered: { readonly idempotent: Idempotent; readonly status: number; readonly payload: unknown },
 ): Promise<void> {
+  const { idempotent, status, payload } = answered;
   const body = idempotent.remember ?? (typeof payload === 'string' ? payload : null);
-  if (body === null || body.length > limits.idempotentAnswerBytes) return;
+  if (body === null || body.length > limits.idempotentAnswerBytes) return await release(context, request, idempotent);
   try {
-    await context.controlPlane.store.idempotencyEnd(idempotent.request, { status: reply.statusCode, body });
+    const { store } = context.controlPlane;
+    if (await store.idempotencyEnd(idempotent.request, idempotent.claim, { status, body })) return;
   } catch (error) {
     request.log.warn({ err: error }, 'the answer of an idempotency key was not remembered');
+    return await release(context, request, idempotent);
+  }
+  const detail = 'A repeat of this request has overtaken it: repeat this one for the answer.';
+  throw new Failure('idempotency-key-in-use', detail, { field: 'Idempotency-Key' });
+}
+
+async function release(context: RouteContext, request: FastifyRequest, { request: scope, claim }: Idempotent) {
+  try {
+    await context.controlPlane.store.idempotencyRelease(scope, claim);
+  } catch (error) {
+    request.log.warn({ err: error }, 'an idempotency key is free again in a moment only');
   }
 }
 

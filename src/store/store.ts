@@ -67,12 +67,15 @@ export interface JournalStore {
 export interface IdempotencyStore {
   /**
    * Takes an idempotency key for a request whose effect is not an operation (POST of a pool, a token ...), before the
-   * effect. The same key with an equal body hash again: `first` false, and the answer once there is one; with another
-   * hash `idempotency-key-reused`. Keys age out as those of batches do.
+   * effect. The same key with an equal body hash again: the answer once there is one, `idempotency-key-in-use` while
+   * another request has it, and the key itself once that one's time is over; with another hash
+   * `idempotency-key-reused`. Keys age out as those of batches do.
    */
   idempotencyBegin(request: IdempotentRequest): Promise<IdempotencyBegun>;
-  /** Remembers the answer of a key that was taken; the first answer stays. */
-  idempotencyEnd(request: IdempotentRequest, answer: RememberedAnswer): Promise<void>;
+  /** Remembers the answer. False: another has the key by now, and its answer is the one that counts. */
+  idempotencyEnd(request: IdempotentRequest, claim: number, answer: RememberedAnswer): Promise<boolean>;
+  /** Leaves the key to whoever comes next, without an answer. */
+  idempotencyRelease(request: IdempotentRequest, claim: number): Promise<void>;
 }
 
 export interface IdempotentRequest {
@@ -89,10 +92,10 @@ export interface RememberedAnswer {
   readonly body: string;
 }
 
-export interface IdempotencyBegun {
-  readonly first: boolean;
-  readonly answer: RememberedAnswer | null;
-}
+/** `first` false: an earlier request with the key came as far as this one, and may have had its effect. */
+export type IdempotencyBegun =
+  | { readonly answer: RememberedAnswer }
+  | { readonly answer: null; readonly claim: number; readonly first: boolean };
 
 export interface NewBatch {
   readonly id: string;

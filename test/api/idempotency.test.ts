@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { RememberedAnswer } from '../../src/store/store.ts';
+import { Api } from '../support/api.ts';
 import { openApi } from '../support/control-plane-world.ts';
 
 const everything = { pageSize: 1000, pageToken: null };
@@ -63,9 +64,9 @@ test("a token's secret is not remembered with its key", async (t) => {
   const remembered: RememberedAnswer[] = [];
   const { api } = await openApi(t, (world) => ({
     store: {
-      idempotencyEnd: async (request, answer) => {
+      idempotencyEnd: async (request, claim, answer) => {
         remembered.push(answer);
-        await world.store.idempotencyEnd(request, answer);
+        return await world.store.idempotencyEnd(request, claim, answer);
       },
     },
   }));
@@ -102,6 +103,40 @@ test('while a request is under way its key is refused, and afterwards answered',
   t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(body.secret) })).status, 200);
   t.like(await ask(), { status: 201, body: { id: body.id, secret: null } });
   t.is((await world.store.tokenList(everything)).items.filter(({ name }) => name === 'ci').length, 1);
+});
+
+test('while a request is under way at one replica its key is refused at the others', async (t) => {
+  const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: hasBegun } = Promise.withResolvers<void>();
+  const { api, world } = await openApi(t, (opened) => ({
+    store: {
+      tokenCreate: async (token) => {
+        if (token.name === 'ci') hasBegun();
+        if (token.name === 'ci') await mayEnd;
+        return await opened.store.tokenCreate(token);
+      },
+    },
+  }));
+  const other = await Api.over(world.controlPlane, { tokens: api.tokens });
+  t.teardown(() => other.close());
+  const asked = { method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' }, headers } as const;
+  const first = api.ask(asked);
+  await begun;
+  t.like(await other.ask(asked), { status: 409, body: { code: 'idempotency-key-in-use' } });
+  end();
+  const { status, body } = await first;
+  t.is(status, 201);
+  t.like(await other.ask(asked), { status: 201, body: { id: body.id, secret: null } });
+  t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(body.secret) })).status, 200);
+});
+
+test('who was overtaken by a repeat at another replica does not tell a secret that is dead', async (t) => {
+  const { api } = await openApi(t, () => ({ store: { idempotencyEnd: async () => false } }));
+  const body = { name: 'ci', role: 'viewer' };
+  const answer = await api.ask({ method: 'POST', url: '/v1/tokens', body, headers });
+  t.like(answer, { status: 409, body: { code: 'idempotency-key-in-use' } });
+  t.false(answer.text.includes('fcr_'));
+  t.is(answer.headers['content-type'], 'application/problem+json');
 });
 
 test('a token whose creation was never answered is replaced by the repeat', async (t) => {

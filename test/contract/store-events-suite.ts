@@ -1,8 +1,10 @@
 /** The stream of events, what ages out, the figures, and what a storage node should hold. */
 import test from 'ava';
 import { sql } from 'kysely';
+import { limits as productLimits } from '../../src/config/limits.ts';
 import type { Event } from '../../src/domain/event.ts';
 import { KyselyIdempotencyStore } from '../../src/store/kysely/idempotency.ts';
+import type { IdempotentRequest } from '../../src/store/store.ts';
 import { firstPage, type OpenWorld, refusal, type StoreWorld } from '../support/store-world.ts';
 
 export function storeEventsSuite(open: OpenWorld): void {
@@ -116,8 +118,7 @@ function retentionTests(open: OpenWorld): void {
     const idempotency = new KyselyIdempotencyStore(world.database);
     for (const key of ['oldest', 'old', 'young']) {
       const request = { principal: 'p', route: 'POST /v1/pools', key, bodyHash: 'x' };
-      await idempotency.idempotencyBegin(request);
-      await idempotency.idempotencyEnd(request, { status: 201, body: '{}' });
+      await idempotency.idempotencyEnd(request, await claimOf(idempotency, request), { status: 201, body: '{}' });
     }
     const aged = (key: string, ageMs: number) =>
       sql`UPDATE remembered_answers SET created_at = created_at - ${ageMs} WHERE key = ${key}`.execute(
@@ -130,6 +131,39 @@ function retentionTests(open: OpenWorld): void {
     t.like(await idempotency.idempotencyBegin(again), { first: true });
     t.is(await world.maintenance.retentionPurge(limits), 1);
     t.is(await count(world, 'remembered_answers'), 2);
+  });
+
+  test('HAZARD 15: over all replicas one request at a time has a key, and only the one that has it gives its answer', async (t) => {
+    const world = await open(t);
+    const replicas = [world, world.another(), world.another()].map(
+      ({ database }) => new KyselyIdempotencyStore(database),
+    );
+    const [one, two] = replicas;
+    if (one === undefined || two === undefined) return t.fail();
+    const request = { principal: 'p', route: 'POST /v1/tokens', key: 'key', bodyHash: 'x' };
+    const begun = await Promise.allSettled(replicas.map((replica) => replica.idempotencyBegin(request)));
+    t.is(begun.filter(({ status }) => status === 'fulfilled').length, 1);
+    t.is(await refusal(one.idempotencyBegin(request)), 'idempotency-key-in-use');
+    t.is(await refusal(two.idempotencyBegin({ ...request, bodyHash: 'y' })), 'idempotency-key-reused');
+    const { rows } = await sql<{ claim: number }>`
+      UPDATE remembered_answers SET created_at = created_at - ${productLimits.idempotencyClaimMs} RETURNING created_at AS claim`.execute(
+      world.database.kysely,
+    );
+    const overtaken = rows[0]?.claim ?? 0;
+    const claim = await claimOf(two, request);
+    t.false(await one.idempotencyEnd(request, overtaken, { status: 201, body: '"one"' }));
+    await one.idempotencyRelease(request, overtaken);
+    t.is(await refusal(one.idempotencyBegin(request)), 'idempotency-key-in-use');
+    t.true(await two.idempotencyEnd(request, claim, { status: 201, body: '"two"' }));
+    t.deepEqual(await one.idempotencyBegin(request), { answer: { status: 201, body: '"two"' } });
+  });
+
+  test('a key that was given back is free at once, and says that it was taken before', async (t) => {
+    const world = await open(t);
+    const idempotency = new KyselyIdempotencyStore(world.database);
+    const request = { principal: 'p', route: 'POST /v1/tokens', key: 'key', bodyHash: 'x' };
+    await idempotency.idempotencyRelease(request, await claimOf(idempotency, request));
+    t.like(await idempotency.idempotencyBegin(request), { answer: null, first: false });
   });
 
   test('HAZARD 18: tokens are purged some time after they have expired, others never', async (t) => {
@@ -234,4 +268,9 @@ function intentTests(open: OpenWorld): void {
       serial: volume?.serial,
     });
   });
+}
+
+async function claimOf(idempotency: KyselyIdempotencyStore, request: IdempotentRequest): Promise<number> {
+  const begun = await idempotency.idempotencyBegin(request);
+  return begun.answer === null ? begun.claim : 0;
 }

@@ -1,9 +1,15 @@
+import { limits } from '../../config/limits.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { IdempotencyBegun, IdempotencyStore, IdempotentRequest, RememberedAnswer } from '../store.ts';
-import type { Database } from './database.ts';
-import { sql } from './sql.ts';
+import type { Connection, Database } from './database.ts';
+import { type Sql, sql } from './sql.ts';
 
-/** Keys of requests whose effect is not an operation; those of operations stand beside the journal. */
+/**
+ * Keys of requests whose effect is not an operation; those of operations stand beside the journal.
+ *
+ * Over all replicas one request at a time has a key without an answer. Its claim is the time at which it took the key:
+ * the next one may take it a while after that, and makes the claim another one, so that no answer but its own is kept.
+ */
 export class KyselyIdempotencyStore implements IdempotencyStore {
   readonly #database: Database;
 
@@ -11,39 +17,79 @@ export class KyselyIdempotencyStore implements IdempotencyStore {
     this.#database = database;
   }
 
-  async idempotencyBegin({ principal, route, key, bodyHash }: IdempotentRequest): Promise<IdempotencyBegun> {
+  async idempotencyBegin(request: IdempotentRequest): Promise<IdempotencyBegun> {
+    const { principal, route, key, bodyHash } = request;
     return this.#database.plain(async (db) => {
-      const taken = await sql`
+      const { rows } = await sql<{ claim: number }>`
         INSERT INTO remembered_answers (principal, route, key, body_hash, created_at)
         VALUES (${principal}, ${route}, ${key}, ${bodyHash}, ${this.#database.engine.now})
-        ON CONFLICT (principal, route, key) DO NOTHING RETURNING key`.execute(db);
-      if (taken.rows.length > 0) return { first: true, answer: null };
-      const found = await db
-        .selectFrom('remembered_answers')
-        .select(['body_hash', 'status', 'body'])
-        .where('principal', '=', principal)
-        .where('route', '=', route)
-        .where('key', '=', key)
-        .executeTakeFirst();
-      assert(found !== undefined, 'idempotency-key-lost');
-      if (found.body_hash !== bodyHash) throw reused();
-      const { status, body } = found;
-      return { first: false, answer: status === null || body === null ? null : { status, body } };
+        ON CONFLICT (principal, route, key) DO NOTHING RETURNING created_at AS claim`.execute(db);
+      return rows[0] === undefined ? await this.#beginAgain(db, request) : { answer: null, first: true, ...rows[0] };
     });
   }
 
   async idempotencyEnd(
-    { principal, route, key }: IdempotentRequest,
+    request: IdempotentRequest,
+    claim: number,
     { status, body }: RememberedAnswer,
-  ): Promise<void> {
-    await this.#database.plain((db) =>
+  ): Promise<boolean> {
+    const { rows } = await this.#database.plain((db) =>
       sql`UPDATE remembered_answers SET status = ${status}, body = ${body}
-        WHERE principal = ${principal} AND route = ${route} AND key = ${key} AND status IS NULL`.execute(db),
+        WHERE ${isClaimed(request, claim)} RETURNING status`.execute(db),
+    );
+    return rows.length > 0;
+  }
+
+  async idempotencyRelease(request: IdempotentRequest, claim: number): Promise<void> {
+    await this.#database.plain((db) =>
+      sql`UPDATE remembered_answers SET created_at = created_at - ${sql.lit(limits.idempotencyClaimMs)}
+        WHERE ${isClaimed(request, claim)}`.execute(db),
     );
   }
+
+  async #beginAgain(db: Connection, request: IdempotentRequest): Promise<IdempotencyBegun> {
+    const { rows } = await sql<Found>`
+      SELECT body_hash, status, body, created_at FROM remembered_answers WHERE ${isKeyOf(request)}`.execute(db);
+    const [found] = rows;
+    assert(found !== undefined, 'idempotency-key-lost');
+    if (found.body_hash !== request.bodyHash) throw reused();
+    const { status, body } = found;
+    if (status !== null && body !== null) return { answer: { status, body } };
+    return { answer: null, first: false, claim: await this.#takeOver(db, request, found.created_at) };
+  }
+
+  async #takeOver(db: Connection, request: IdempotentRequest, former: number): Promise<number> {
+    const { now } = this.#database.engine;
+    const { rows } = await sql<{ claim: number }>`
+      UPDATE remembered_answers SET created_at = ${now}
+      WHERE ${isClaimed(request, former)} AND created_at <= ${now} - ${sql.lit(limits.idempotencyClaimMs)}
+      RETURNING created_at AS claim`.execute(db);
+    if (rows[0] === undefined) throw inUse();
+    return rows[0].claim;
+  }
+}
+
+interface Found {
+  readonly body_hash: string;
+  readonly status: number | null;
+  readonly body: string | null;
+  readonly created_at: number;
+}
+
+function isKeyOf({ principal, route, key }: IdempotentRequest): Sql {
+  return sql`principal = ${principal} AND route = ${route} AND key = ${key}`;
+}
+
+function isClaimed(request: IdempotentRequest, claim: number): Sql {
+  return sql`${isKeyOf(request)} AND created_at = ${claim} AND status IS NULL`;
 }
 
 function reused(): Failure {
   const detail = 'This Idempotency-Key was used with another body; use a new key for a new request.';
   return new Failure('idempotency-key-reused', detail, { field: 'Idempotency-Key' });
+}
+
+function inUse(): Failure {
+  const detail = 'A request with this Idempotency-Key is under way; repeat this one in a moment.';
+  return new Failure('idempotency-key-in-use', detail, { field: 'Idempotency-Key' });
 }
