@@ -79,7 +79,11 @@ export class Mounts {
     const ownName = request.reference === undefined ? volume : volumeId;
     const place = stated ?? (await this.#place(join(this.#context.volumesDirectory, ownName)));
     const wish = this.#newRecord(request, { volume, volumeId, ...place });
-    return await this.#options.gate.run(volumeId, () => this.#mountAlone(wish));
+    return await this.#options.gate.run(volumeId, async () => {
+      const answer = await this.#mountAlone(wish);
+      if (wish.references !== undefined) this.#shared.answered(answer.id);
+      return answer;
+    });
   }
 
   /**

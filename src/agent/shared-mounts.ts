@@ -3,8 +3,9 @@
  *
  * References are part of the mount's record: who needs it and how far it is can never contradict each other after a
  * crash. An engine that was killed never takes its references back; nobody can tell by waiting, so they are kept until
- * the volume is to be removed, and given up then if the kernel knows of no other user. Relies on the reconciler to end
- * a mount that nobody needs any more.
+ * the volume is to be removed, and given up then if the kernel knows of no other user, and none may be about to appear:
+ * a container that is being started is seen nowhere yet. Relies on the reconciler to end a mount that nobody needs any
+ * more.
  */
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
@@ -27,9 +28,24 @@ const shownUsers = 5;
 
 export class SharedMounts {
   readonly #options: SharedMountsOptions;
+  /** When an engine was last answered, by mount, oldest first, as long as it matters. What was answered by a former process counts from the start of this one. */
+  readonly #answeredAt = new Map<string, number>();
+  readonly #began: number;
 
   constructor(options: SharedMountsOptions) {
     this.#options = options;
+    this.#began = options.context.clock.monotonic();
+  }
+
+  /** An engine is about to be answered, and then to start its container; the caller holds the volume. */
+  answered(id: string): void {
+    const now = this.#options.context.clock.monotonic();
+    this.#answeredAt.delete(id);
+    for (const [known, answeredAt] of this.#answeredAt) {
+      if (answeredAt + limits.engineStartMs > now) break;
+      this.#answeredAt.delete(known);
+    }
+    this.#answeredAt.set(id, now);
   }
 
   /**
@@ -101,6 +117,17 @@ export class SharedMounts {
   async #refuseWhileUsed(record: MountRecord): Promise<void> {
     const users = await this.#usersOf(record);
     if (users.length > 0) throw inUse(record, `${users.join(', ')}. End that first, then repeat this`);
+    const startingMs = this.#startingMs(record);
+    if (startingMs <= 0) return;
+    const why = 'an engine has just mounted it, and its container may be starting';
+    throw inUse(record, `${why}. Repeat this in ${Math.ceil(startingMs / 1_000)} s`);
+  }
+
+  /** For how much longer a user that is on record may still be on its way into the volume. */
+  #startingMs({ id, references = [] }: MountRecord): number {
+    if (references.length === 0) return 0;
+    const answeredAt = this.#answeredAt.get(id) ?? this.#began;
+    return answeredAt + limits.engineStartMs - this.#options.context.clock.monotonic();
   }
 
   async #usersOf(record: MountRecord): Promise<readonly string[]> {

@@ -163,6 +163,8 @@ export const limits = {
   mountPathLength: 1_024,
   mountsPerHost: 10_000,
   mountReferences: 1_024,
+  /** From an engine's Mount to its container: the other volumes and networks of it, and runc. */
+  engineStartMs: 30_000,
   // Docker volume plugin
   dockerBodyBytes: 256 * 1024,
   dockerControllerMs: 20_000,

@@ -1,5 +1,6 @@
 /** The product, or dockerd, is killed while containers use volumes. */
 import type { ExecutionContext } from 'ava';
+import { until } from '../support/daemon.ts';
 import { type EngineOptions, image } from '../support/docker-engine.ts';
 import { callPlugin, DockerWorld } from '../support/docker-world.ts';
 import { testOf } from '../support/groups.ts';
@@ -55,7 +56,9 @@ test('dockerd is killed and started again: once nothing runs, the volume can be 
   await engine.docker('rm', '-f', 'second').catch(() => undefined);
   const [volume] = JSON.parse(await engine.docker('volume', 'inspect', 'data'));
   t.true(volume.Status.references.length > 0, 'the killed engine left no reference: this test shows nothing');
-  await engine.docker('volume', 'rm', 'data');
+  // To the agent they might be of a container that is being started: for so long it refuses.
+  const isRemoved = () => engine.docker('volume', 'rm', 'data').then(Boolean, () => false);
+  await until(isRemoved, { what: 'the volume is removed', timeoutMs: 60_000, everyMs: 500 });
   t.is(await world.machine.controller.volumeGet('data'), null);
   await world.comesToRest(t);
 });

@@ -6,7 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { Agent, type AgentIntervals } from '../../src/agent/agent.ts';
 import { MountJournal } from '../../src/agent/mount-journal.ts';
 import type { Volume } from '../../src/domain/volume.ts';
-import { systemClock } from '../../src/system/clock.ts';
+import { type Clock, systemClock } from '../../src/system/clock.ts';
 import { CrashGate } from './crash-gate.ts';
 import { FakeController } from './fake-controller.ts';
 import { FakeHost, mediumOf } from './fake-host.ts';
@@ -26,6 +26,12 @@ export class AgentWorld {
   readonly host = new FakeHost();
   readonly directory: string;
   readonly violations: string[] = [];
+  /** That of the machine, moved on by what a test lets pass. */
+  readonly clock: Clock = {
+    now: () => systemClock.now() + this.#passedMs,
+    monotonic: () => systemClock.monotonic() + this.#passedMs,
+  };
+  #passedMs = 0;
   #journals: MountJournal[] = [];
 
   private constructor(directory: string) {
@@ -51,6 +57,10 @@ export class AgentWorld {
     return world;
   }
 
+  passTime(ms: number): void {
+    this.#passedMs += ms;
+  }
+
   addVolume(name: string, fields: Partial<Volume> = {}): Volume {
     const volume = this.controller.addVolume(name, fields);
     if (volume.formatted) this.host.formatted.add(mediumOf({ volumeId: volume.id, mediaGeneration: 1 }));
@@ -70,7 +80,7 @@ export class AgentWorld {
       stateDirectory: this.directory,
       hostName,
       logger: silence,
-      clock: systemClock,
+      clock: this.clock,
       intervals: { attachRetryMs: 200, releaseWaitMs: 200, ...options.intervals },
     });
   }

@@ -5,6 +5,7 @@ import { limits } from '../../../src/config/limits.ts';
 import { Failure } from '../../../src/domain/errors.ts';
 import { VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
 import { CrashGate } from '../../support/crash-gate.ts';
+import { until } from '../../support/daemon.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
 async function created(world: PluginWorld, Name: string, Opts: object | null = null): Promise<void> {
@@ -127,6 +128,7 @@ test('with the controller away containers stop and start again on what is mounte
   const { body } = await mountOf(world, 'data', 'one');
   world.agents.controller.away = true;
   t.deepEqual((await mountOf(world, 'data', 'two')).body, body);
+  world.agents.passTime(limits.engineStartMs);
   t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: body.Mountpoint } });
   t.like((await world.call('VolumeDriver.Path', { Name: 'data' })).body, { Mountpoint: body.Mountpoint });
   t.like((await world.call('VolumeDriver.List', {})).body, { Volumes: [{ Name: 'data' }] });
@@ -160,8 +162,41 @@ test('references that a killed engine left are given up when the volume is remov
   await mountOf(world, 'data', 'leaked');
   await world.agent.reconcile();
   t.deepEqual(world.references('data'), ['leaked']);
+  world.agents.passTime(limits.engineStartMs);
   t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 200);
   t.deepEqual([world.agents.host.mounts, world.agents.controller.volumes.size], [[], 0]);
+});
+
+test('a volume whose container is being started is removed by no other engine, though no process has it yet', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const { body } = await mountOf(world, 'data', 'old');
+  world.agents.passTime(limits.engineStartMs);
+  await mountOf(world, 'data', 'starting');
+  const remove = () => world.call('VolumeDriver.Remove', { Name: 'data' });
+  const refused = /"data" is in use on this host: an engine has just mounted it, .* Repeat this in \d+ s\.$/;
+  t.regex(String((await remove()).body.Err), refused);
+  t.like((await world.call('VolumeDriver.Get', { Name: 'data' })).body, { Volume: { Mountpoint: body.Mountpoint } });
+  t.deepEqual(world.references('data'), ['old', 'starting']);
+  world.agents.passTime(limits.engineStartMs);
+  const agent = await world.agents.start();
+  await t.throwsAsync(agent.endUnused('data'), { code: 'volume-in-use', message: refused });
+  world.agents.passTime(limits.engineStartMs);
+  await agent.endUnused('data');
+  t.deepEqual([world.agents.host.mounts, world.agents.host.devices, agent.mounts()], [[], [], []]);
+});
+
+test('a removal that comes while a mount is being made waits for it, and is refused', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  const mounting = mountOf(world, 'data', 'starting');
+  await until(() => world.agent.mounts().length === 1, { what: 'the mount is begun' });
+  t.regex(
+    String((await world.call('VolumeDriver.Remove', { Name: 'data' })).body.Err),
+    /an engine has just mounted it/,
+  );
+  t.is((await mounting).status, 200);
+  t.deepEqual([world.references('data'), world.agents.host.mounts.length], [['starting'], 1]);
 });
 
 /** As seen from the machine: `data` in a container's own mount namespace. Answers how the holder is told. */
@@ -205,6 +240,7 @@ test('a removal that is refused takes no reference away: its user may be alive',
   const world = await PluginWorld.start(t);
   await created(world, 'data');
   await mountOf(world, 'data', 'alive');
+  world.agents.passTime(limits.engineStartMs);
   const [mount] = world.agent.mounts();
   const refused = async () => {
     t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 500);
@@ -242,6 +278,7 @@ test('what a killed engine left is unmounted by force, and the volume stays', as
   await mountOf(world, 'data', 'leaked');
   const [mount] = world.agent.mounts();
   await t.throwsAsync(world.agent.unmount(mount?.id ?? ''), { message: /no process has it/ });
+  world.agents.passTime(limits.engineStartMs);
   world.agents.host.busyPaths.add(mount?.path ?? '');
   await t.throwsAsync(world.agent.unmount(mount?.id ?? '', { force: true }), { code: 'device-busy' });
   t.deepEqual(world.references('data'), ['leaked']);
@@ -257,6 +294,7 @@ test('a copy that goes with the mount keeps no volume from being removed', async
   const { body } = await mountOf(world, 'data', 'leaked');
   const copy = { device: '/dev/loop1', volumeId: 'vol_data', path: String(body.Mountpoint), foreignNamespace: true };
   world.agents.host.mounts.push({ ...copy, isPropagated: true });
+  world.agents.passTime(limits.engineStartMs);
   t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 200);
   t.is(world.agents.controller.volumes.size, 0);
 });
