@@ -18,6 +18,7 @@ import { type MountAnswer, type MountRequest, Mounts, type UnmountOptions } from
 import { type AgentObserver, type MountAction, observedController, observedHost, silentObserver } from './observer.ts';
 import { Reconciler, type ReconcileSummary } from './reconcile.ts';
 import { Registration, type RegistrationState } from './registration.ts';
+import { endEarlierBoots } from './shared-mounts.ts';
 import { VolumeGate } from './volume-gate.ts';
 
 export interface AgentIntervals {
@@ -85,6 +86,7 @@ export class Agent {
   static async compose(options: AgentOptions): Promise<Agent> {
     const { intervals, clock, hostName, journal, logger, observer = silentObserver } = options;
     const { machineId, bootId } = await options.host.identity();
+    await endEarlierBoots(journal, bootId);
     const deadlineMs = intervals.controllerCallMs ?? limits.agentControllerCallMs;
     const host = observedHost(options.host, observer);
     const port = observedController(options.controller, observer);

@@ -12,7 +12,8 @@ import type { DeviceTarget } from '../host/host.ts';
 import { RecordLog, type RecordState } from '../system/record-log.ts';
 
 /**
- * `attaching`: asked for, not answered yet; a crash undoes it. `mounted`: answered, and made again after a reboot.
+ * `attaching`: asked for, not answered yet; a crash undoes it. `mounted`: answered, and made again after a reboot (for
+ * engines, once they ask again).
  * `unmounting`: asked to go; a crash finishes it. `detaching`: unmounted, but something still holds the device.
  */
 export type MountState = 'attaching' | 'mounted' | 'unmounting' | 'detaching';
@@ -42,6 +43,8 @@ export interface MountRecord {
    * person's mount, which stays until it is unmounted.
    */
   readonly references?: readonly string[];
+  /** The boot in which the references were made: what they stand for ends with it. Absent with them, and in old records. */
+  readonly bootId?: string;
   readonly state: MountState;
   /** Null until the controller has answered the attach. */
   readonly held: HeldAttachment | null;

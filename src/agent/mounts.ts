@@ -141,7 +141,7 @@ export class Mounts {
       ...(gid === undefined ? {} : { gid }),
       ...(mode === undefined ? {} : { mode }),
       namespace: request.namespace ?? null,
-      ...(request.reference === undefined ? {} : { references: [request.reference] }),
+      ...(request.reference === undefined ? {} : { references: [request.reference], bootId: this.#context.bootId }),
       state: 'attaching',
       held: null,
       device: null,

@@ -12,7 +12,7 @@ import { Failure } from '../domain/errors.ts';
 import type { MountFound } from '../host/host.ts';
 import type { AgentContext } from './context.ts';
 import { isAway } from './controller-link.ts';
-import type { MountRecord } from './mount-journal.ts';
+import type { MountJournal, MountRecord } from './mount-journal.ts';
 import type { VolumeGate } from './volume-gate.ts';
 
 export interface SharedMountsOptions {
@@ -149,6 +149,20 @@ export class SharedMounts {
       throw error;
     }
   }
+}
+
+/**
+ * No container outlives a reboot. Its engine says nothing of one that died with the machine, and mounts anew for one that
+ * it starts again, so what was needed in an earlier boot is needed by nobody until somebody asks. Where the boot was not
+ * noted, by an earlier version, it counts as this one.
+ */
+export async function endEarlierBoots(journal: MountJournal, bootId: string): Promise<void> {
+  const shared = journal.list().filter((record) => record.references !== undefined && record.bootId !== bootId);
+  await Promise.all(
+    shared.map((record) =>
+      journal.put({ ...record, bootId, ...(record.bootId === undefined ? {} : { references: [] }) }),
+    ),
+  );
 }
 
 /** The record's references and the wish's (`limit-reached`); what a person mounted stays a person's. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { Agent, type AgentIntervals } from '../../src/agent/agent.ts';
-import { MountJournal } from '../../src/agent/mount-journal.ts';
+import { MountJournal, type MountRecord } from '../../src/agent/mount-journal.ts';
 import type { Volume } from '../../src/domain/volume.ts';
 import { type Clock, systemClock } from '../../src/system/clock.ts';
 import { CrashGate } from './crash-gate.ts';
@@ -83,6 +83,14 @@ export class AgentWorld {
       clock: this.clock,
       intervals: { attachRetryMs: 200, releaseWaitMs: 200, ...options.intervals },
     });
+  }
+
+  /** Changes what the journal has on the disk; there is no agent meanwhile. */
+  async rewrite(change: (record: MountRecord) => MountRecord): Promise<void> {
+    await this.#closeJournals();
+    const journal = await MountJournal.open(join(this.directory, 'mounts.journal'));
+    for (const record of journal.list()) await journal.put(change(record));
+    await journal.close();
   }
 
   /** What is there, in one comparable value. */

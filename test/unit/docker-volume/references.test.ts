@@ -1,5 +1,6 @@
 /** Who needs a mount, over everything that engines, agents and controllers do to each other. */
 import test from 'ava';
+import type { Agent } from '../../../src/agent/agent.ts';
 import { withReferencesOf } from '../../../src/agent/shared-mounts.ts';
 import { limits } from '../../../src/config/limits.ts';
 import { Failure } from '../../../src/domain/errors.ts';
@@ -103,6 +104,59 @@ test('references outlive the agent', async (t) => {
   await agent.unmountReference('data', 'one');
   await agent.unmountReference('data', 'two');
   t.deepEqual(world.agents.host.mounts, []);
+});
+
+test('HAZARDS 19: a reboot ends all containers: what engines do not ask for again is given back, a person has it again', async (t) => {
+  const world = await PluginWorld.start(t);
+  for (const name of ['died', 'restarted', 'own']) await created(world, name);
+  await world.agent.mount({ volume: 'own', path: '/mnt/own' });
+  const driverOf = (agent: Agent) => new VolumeDriver({ agent, controller: world.volumes, scope: 'local' });
+  for (const name of ['died', 'restarted']) await driverOf(world.agent).mount(name, `of-${name}`);
+  world.agents.host.reboot();
+  const agent = await world.agents.start();
+  t.is((await driverOf(agent).get('restarted')).Mountpoint, '');
+  // As dockerd does for a container that it starts again: with the ID of its last mount.
+  const path = await driverOf(agent).mount('restarted', 'of-restarted');
+  await agent.reconcile();
+  t.deepEqual(world.agents.host.mounts.map((mount) => mount.path).sort(), ['/mnt/own', path].sort());
+  t.deepEqual(
+    agent.mounts().map(({ volume, references }) => [volume, references]),
+    [
+      ['own', undefined],
+      ['restarted', ['of-restarted']],
+    ],
+  );
+  t.deepEqual(
+    [...world.agents.controller.attachments.values()].map(({ volume }) => volume),
+    ['own', 'restarted'],
+  );
+  const again = await world.agents.start();
+  await again.reconcile();
+  t.is(world.agents.host.mounts.length, 2);
+});
+
+test('HAZARDS 19: after a reboot another host gets what no container here is started with again', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  world.agents.host.reboot();
+  const agent = await world.agents.start();
+  await agent.reconcile();
+  const request = { volume: 'data', host: 'node2', accessMode: 'single-writer' as const };
+  await t.notThrowsAsync(world.agents.controller.attachmentCreate(request));
+  t.deepEqual([agent.mounts(), world.agents.host.devices, world.agents.violations], [[], [], []]);
+});
+
+test('references of a version that did not note the boot are kept until the next one', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  const [record] = world.agent.mounts();
+  await world.agents.rewrite(({ bootId: _, ...old }) => old);
+  const agent = await world.agents.start();
+  t.deepEqual(agent.mounts(), [record]);
+  world.agents.host.reboot();
+  t.deepEqual((await world.agents.start()).mounts()[0]?.references, []);
 });
 
 test('a mount that nobody needs any more, and that a crash left, is ended by the next reconcile', async (t) => {
