@@ -1,11 +1,13 @@
 /**
  * Who may do what: one table from route to roles. A route that is not in it stops the program at its start.
  *
- * A `host` token acts for its own host only; where a route is open to it, the handler says which host is meant
+ * A `host` token acts for its own host only, and sees what concerns that: its host, its attachments, what it asked for,
+ * and volumes, any of which it may have to mount. Where a route is open to it, the handler says which host is meant
  * (`requireOwnHost`). `/readyz` is open because probes hold no tokens, and says nothing but names of parts and reasons;
  * `/metrics` is not, because its labels name pools.
  */
 import { Failure } from '../domain/errors.ts';
+import type { OperationSpec } from '../domain/operation.ts';
 import type { Principal, Role } from '../domain/principal.ts';
 
 export type Access = readonly Role[] | 'anyone';
@@ -14,7 +16,7 @@ const everyone: Access = ['admin', 'operator', 'host', 'viewer'];
 const readers: Access = ['admin', 'operator', 'viewer'];
 const operators: Access = ['admin', 'operator'];
 const attachers: Access = ['admin', 'operator', 'host'];
-const hosts: Access = ['admin', 'host'];
+const hosts: readonly Role[] = ['admin', 'host'];
 const admins: Access = ['admin'];
 
 export const access: Readonly<Record<string, Access>> = {
@@ -22,9 +24,9 @@ export const access: Readonly<Record<string, Access>> = {
   'GET /readyz': 'anyone',
   'GET /openapi.json': 'anyone',
   'GET /metrics': readers,
-  'GET /v1/pools': everyone,
+  'GET /v1/pools': readers,
   'POST /v1/pools': admins,
-  'GET /v1/pools/:name': everyone,
+  'GET /v1/pools/:name': readers,
   'PATCH /v1/pools/:name': admins,
   'DELETE /v1/pools/:name': admins,
   'GET /v1/volumes': everyone,
@@ -43,26 +45,26 @@ export const access: Readonly<Record<string, Access>> = {
   'DELETE /v1/hosts/:name': operators,
   'POST /v1/hosts/:name/inventories/begin': hosts,
   'POST /v1/hosts/:name/inventories': hosts,
-  'GET /v1/storage-nodes': everyone,
-  'GET /v1/storage-nodes/:name': everyone,
+  'GET /v1/storage-nodes': readers,
+  'GET /v1/storage-nodes/:name': readers,
   'POST /v1/storage-nodes/:name/adopt': admins,
-  'GET /v1/targets': everyone,
-  'GET /v1/flow-policies': everyone,
+  'GET /v1/targets': readers,
+  'GET /v1/flow-policies': readers,
   'POST /v1/flow-policies': operators,
-  'GET /v1/flow-policies/:id': everyone,
+  'GET /v1/flow-policies/:id': readers,
   'PATCH /v1/flow-policies/:id': operators,
   'DELETE /v1/flow-policies/:id': operators,
-  'GET /v1/flows/resolve': everyone,
-  'GET /v1/qos-policies': everyone,
+  'GET /v1/flows/resolve': readers,
+  'GET /v1/qos-policies': readers,
   'POST /v1/qos-policies': operators,
-  'GET /v1/qos-policies/:name': everyone,
+  'GET /v1/qos-policies/:name': readers,
   'PUT /v1/qos-policies/:name': operators,
   'DELETE /v1/qos-policies/:name': operators,
   'POST /v1/operation-batches': operators,
   'GET /v1/operation-batches/:id': readers,
   'GET /v1/operations': readers,
   'GET /v1/operations/:id': everyone,
-  'GET /v1/events': everyone,
+  'GET /v1/events': readers,
   'GET /v1/tokens': admins,
   'POST /v1/tokens': admins,
   'DELETE /v1/tokens/:id': admins,
@@ -79,6 +81,19 @@ export function accessOf(method: string, url: string): Access {
 export function requireRole(principal: Principal, allowed: readonly Role[]): void {
   if (allowed.includes(principal.role)) return;
   throw new Failure('forbidden', `This needs the role ${allowed.join(' or ')}; the token has ${principal.role}.`);
+}
+
+/**
+ * Only a host knows about its devices. On anybody else's word a volume that it has would get a second writer (`gone`), or
+ * one that it never had would wait for its proof (`claim`).
+ */
+export function requireHostsWord(principal: Principal, operations: readonly OperationSpec[]): void {
+  if (operations.some(isHostsWord)) requireRole(principal, hosts);
+}
+
+function isHostsWord({ type, params }: OperationSpec): boolean {
+  if (type === 'volume.attach') return params.claim === true;
+  return type === 'volume.detach' && params.gone !== undefined;
 }
 
 /** For tokens of a host: everything but their own host is closed to them. */

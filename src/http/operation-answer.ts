@@ -10,6 +10,7 @@ import { newId } from '../domain/ids.ts';
 import type { Batch, Operation, OperationSpec } from '../domain/operation.ts';
 import { operationId } from '../domain/operation.ts';
 import type { ParsedBatch } from '../operations/validate.ts';
+import { requireHostsWord } from './access.ts';
 import { principalOf, type RouteContext } from './app.ts';
 import { journalledKey } from './idempotency.ts';
 import { preferenceOf } from './preferences.ts';
@@ -23,10 +24,11 @@ export async function submit(
   reply: FastifyReply,
   batch: ParsedBatch,
 ): Promise<Batch> {
+  const principal = principalOf(request);
+  requireHostsWord(principal, batch.operations);
   const preference = preferenceOf(request.headers.prefer);
   if (preference.applied !== null) reply.header('preference-applied', preference.applied);
   if (preference.waitMs > 0) context.waiting.requireRoomToWait();
-  const principal = principalOf(request);
   const idempotency = journalledKey(request, batch);
   const offered = { id: newId('bat'), ...batch, principal, idempotency };
   const answer = await context.controlPlane.intake.accept(offered);

@@ -45,7 +45,9 @@ const volumeAttach = Type.Object(
       description: 'One writing host (the default), or many reading ones.',
     }),
     namespace: field.maybeNamespace({ description: 'Container whose flow policies decide the paths.' }),
-    claim: field.maybeFlag({ description: 'The host itself asks and is about to make the device.' }),
+    claim: field.maybeFlag({
+      description: 'The host itself asks and is about to make the device; roles `admin` and `host` only.',
+    }),
   },
   closed,
 );
@@ -55,7 +57,10 @@ const volumeDetach = Type.Object(
     force: field.maybeFlag({ description: 'Fence the host off instead of waiting for its word.' }),
     goneEpoch: field.maybeInteger(
       { minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
-      { description: 'From the host itself: its device of this epoch is proved to be gone.' },
+      {
+        description:
+          'From the host itself: its device of this epoch is proved to be gone; roles `admin` and `host` only.',
+      },
     ),
     goneProof: field.maybeReference({ description: 'How that was proved; kept with the operation.' }),
   },

@@ -21,9 +21,9 @@ const flows = '/v1/flows/resolve?initiatorWwpn=20000002000000a0&targetWwpn=50000
 /** Route, a request that it would serve, and who may send it. Everything else is this role's 403. */
 const rows: readonly (readonly [string, string, object | null, readonly Role[]])[] = [
   ['GET /metrics', '/metrics', null, readers],
-  ['GET /v1/pools', '/v1/pools', null, all],
+  ['GET /v1/pools', '/v1/pools', null, readers],
   ['POST /v1/pools', '/v1/pools', pool, ['admin']],
-  ['GET /v1/pools/:name', '/v1/pools/p', null, all],
+  ['GET /v1/pools/:name', '/v1/pools/p', null, readers],
   ['PATCH /v1/pools/:name', '/v1/pools/p', { minFree: 1 }, ['admin']],
   ['DELETE /v1/pools/:name', '/v1/pools/p', null, ['admin']],
   ['GET /v1/volumes', '/v1/volumes', null, all],
@@ -42,26 +42,26 @@ const rows: readonly (readonly [string, string, object | null, readonly Role[]])
   ['DELETE /v1/hosts/:name', '/v1/hosts/node1', null, operators],
   ['POST /v1/hosts/:name/inventories/begin', '/v1/hosts/node1/inventories/begin', null, hosts],
   ['POST /v1/hosts/:name/inventories', '/v1/hosts/node1/inventories', inventory, hosts],
-  ['GET /v1/storage-nodes', '/v1/storage-nodes', null, all],
-  ['GET /v1/storage-nodes/:name', '/v1/storage-nodes/local', null, all],
+  ['GET /v1/storage-nodes', '/v1/storage-nodes', null, readers],
+  ['GET /v1/storage-nodes/:name', '/v1/storage-nodes/local', null, readers],
   ['POST /v1/storage-nodes/:name/adopt', '/v1/storage-nodes/none/adopt', null, ['admin']],
-  ['GET /v1/targets', '/v1/targets', null, all],
-  ['GET /v1/flow-policies', '/v1/flow-policies', null, all],
+  ['GET /v1/targets', '/v1/targets', null, readers],
+  ['GET /v1/flow-policies', '/v1/flow-policies', null, readers],
   ['POST /v1/flow-policies', '/v1/flow-policies', { action: 'permit' }, operators],
-  ['GET /v1/flow-policies/:id', '/v1/flow-policies/f', null, all],
+  ['GET /v1/flow-policies/:id', '/v1/flow-policies/f', null, readers],
   ['PATCH /v1/flow-policies/:id', '/v1/flow-policies/f', { action: 'deny' }, operators],
   ['DELETE /v1/flow-policies/:id', '/v1/flow-policies/f', null, operators],
-  ['GET /v1/flows/resolve', flows, null, all],
-  ['GET /v1/qos-policies', '/v1/qos-policies', null, all],
+  ['GET /v1/flows/resolve', flows, null, readers],
+  ['GET /v1/qos-policies', '/v1/qos-policies', null, readers],
   ['POST /v1/qos-policies', '/v1/qos-policies', { name: 'q' }, operators],
-  ['GET /v1/qos-policies/:name', '/v1/qos-policies/q', null, all],
+  ['GET /v1/qos-policies/:name', '/v1/qos-policies/q', null, readers],
   ['PUT /v1/qos-policies/:name', '/v1/qos-policies/q', { weight: 1 }, operators],
   ['DELETE /v1/qos-policies/:name', '/v1/qos-policies/q', null, operators],
   ['POST /v1/operation-batches', '/v1/operation-batches', batch, operators],
   ['GET /v1/operation-batches/:id', '/v1/operation-batches/b', null, readers],
   ['GET /v1/operations', '/v1/operations', null, readers],
   ['GET /v1/operations/:id', '/v1/operations/b-0', null, all],
-  ['GET /v1/events', '/v1/events?after=none', null, all],
+  ['GET /v1/events', '/v1/events?after=none', null, readers],
   ['GET /v1/tokens', '/v1/tokens', null, ['admin']],
   ['POST /v1/tokens', '/v1/tokens', { name: 't', role: 'viewer' }, ['admin']],
   ['DELETE /v1/tokens/:id', '/v1/tokens/none', null, ['admin']],
@@ -159,6 +159,7 @@ test("a host's token acts for its own host only", async (t) => {
   // The host that it names is its own, but the attachment is not that host's.
   t.true([403, 404, 409].includes(await ask('PUT', `${foreign}/host-state`, { ...state, host: 'node1' })));
   t.is(await ask('GET', '/v1/attachments?host=node2'), 403);
+  t.is(await ask('GET', '/v1/volumes?host=node2'), 403);
   t.is(await world.state(), before);
   t.is(await ask('GET', own), 200);
   t.is(await ask('PUT', `${own}/host-state`, { ...state, state: 'claimed' }), 200);
@@ -166,6 +167,47 @@ test("a host's token acts for its own host only", async (t) => {
   const listed = await api.ask({ method: 'GET', url: '/v1/attachments', token });
   t.like(listed.body, { items: [{ host: 'node1' }], nextPageToken: null });
   t.is(await ask('DELETE', own), 204);
+});
+
+test('a host sees every volume, since it may have to mount it, and of the attachments its own', async (t) => {
+  const { api } = await attachTwice(t);
+  const token = api.tokens.host;
+  const hostsOf = (volume: unknown) =>
+    (volume as { readonly attachments: readonly { readonly host: string }[] }).attachments.map(
+      ({ host: name }) => name,
+    );
+  const shown = await api.ask({ method: 'GET', url: '/v1/volumes/v', token });
+  t.deepEqual(hostsOf(shown.body), ['node1']);
+  const listed = await api.ask({ method: 'GET', url: '/v1/volumes', token });
+  t.deepEqual((listed.body.items as readonly unknown[]).map(hostsOf), [['node1']]);
+  const all = await api.ask({ method: 'GET', url: '/v1/volumes/v', token: api.tokens.viewer });
+  t.deepEqual(hostsOf(all.body).sort(), ['node1', 'node2']);
+});
+
+test('what only a host can know is taken from hosts and administrators, alone and in batches', async (t) => {
+  const { api, world, own } = await attachTwice(t);
+  const before = await world.state();
+  const token = api.tokens.operator;
+  const claim = { volume: 'v', host: 'node1', accessMode: 'read-only-many', claim: true };
+  const attachment = own.split('/').at(-1) ?? '';
+  const inBatch = (type: string, params: object) => ({
+    method: 'POST' as const,
+    url: '/v1/operation-batches',
+    body: { operations: [{ type, params }] },
+    token,
+  });
+  for (const asked of [
+    { method: 'POST' as const, url: '/v1/attachments', body: claim, token },
+    { method: 'DELETE' as const, url: `${own}?goneEpoch=1&goneProof=word`, token },
+    inBatch('volume.attach', claim),
+    inBatch('volume.detach', { attachment, goneEpoch: 1, goneProof: 'word' }),
+  ]) {
+    t.like(await api.ask(asked), { status: 403, body: { code: 'forbidden' } });
+  }
+  t.is(await world.state(), before);
+  const claimed = await api.ask({ method: 'POST', url: '/v1/attachments', body: claim, token: api.tokens.host });
+  t.like(claimed, { status: 200, body: { hostSide: 'claimed' } });
+  t.is((await api.ask({ method: 'POST', url: '/v1/attachments', body: claim })).status, 200);
 });
 
 test('a host follows the operations that it asked for, and no others', async (t) => {

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { storeJournalSuite } from '../contract/store-journal-suite.ts';
 import { storeMistakesSuite } from '../contract/store-mistakes-suite.ts';
+import { storeWorkersSuite } from '../contract/store-workers-suite.ts';
 import { PostgresServer } from '../support/postgres.ts';
 import { postgresWorld } from '../support/store-world.ts';
 
@@ -10,3 +11,4 @@ test.after.always(() => server.close());
 const open = postgresWorld(() => server);
 storeJournalSuite(open);
 storeMistakesSuite(open);
+storeWorkersSuite(open);

@@ -4,7 +4,7 @@ import type { Attachment } from '../../domain/attachment.ts';
 import { assert, Failure } from '../../domain/errors.ts';
 import { operationParamsSchemas, parseOperation } from '../../operations/validate.ts';
 import type { HostStateReport } from '../../store/store.ts';
-import { requireOwnHost, requireRole } from '../access.ts';
+import { requireOwnHost } from '../access.ts';
 import { type App, principalOf, type RouteContext } from '../app.ts';
 import { HostStateReports } from '../host-state-reports.ts';
 import { answerOperation } from '../operation-answer.ts';
@@ -111,7 +111,6 @@ function registerDelete(app: App, context: RouteContext): void {
       const attachment = request.params.id;
       if (principalOf(request).role === 'host') await ownAttachment(context, request, attachment);
       const { force = false, goneEpoch, goneProof } = request.query;
-      if (goneEpoch !== undefined) requireRole(principalOf(request), ['admin', 'host']);
       const stated = { attachment, force, goneEpoch, goneProof };
       return await answerOperation(context, request, reply, parseOperation('volume.detach', stated, ''));
     },

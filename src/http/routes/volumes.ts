@@ -1,6 +1,9 @@
 import { Failure } from '../../domain/errors.ts';
+import type { Principal } from '../../domain/principal.ts';
+import type { Volume } from '../../domain/volume.ts';
 import { operationParamsSchemas, parseOperation } from '../../operations/validate.ts';
-import type { App, RouteContext } from '../app.ts';
+import { requireOwnHost } from '../access.ts';
+import { type App, principalOf, type RouteContext } from '../app.ts';
 import { answerOperation } from '../operation-answer.ts';
 import { filterField, filterOneOf, listQuery, pageRequest, pathParameter } from '../paging.ts';
 import { answer, noContent } from '../schema/answers.ts';
@@ -18,7 +21,7 @@ export function registerVolumes(app: App, context: RouteContext): void {
   app.get(
     '/v1/volumes/:name',
     { schema: { tags, summary: 'Show a volume', params, response: { 200: answer(volumeSchema) } } },
-    async (request) => await existingVolume(context, request.params.name),
+    async (request) => shownTo(principalOf(request), await existingVolume(context, request.params.name)),
   );
   registerDelete(app, context);
   registerClear(app, context);
@@ -31,12 +34,18 @@ function registerList(app: App, context: RouteContext): void {
     host: filterField('Only volumes attached to this host.', 'node1'),
     label: filterField('Only volumes with this label: `key` or `key=value`.', 'app=db'),
   });
+  const description = 'With a token of a host: attachments to other hosts are left out.';
   app.get(
     '/v1/volumes',
-    { schema: { tags, summary: 'List volumes', querystring, response: { 200: answer(volumePageSchema) } } },
+    {
+      schema: { tags, summary: 'List volumes', description, querystring, response: { 200: answer(volumePageSchema) } },
+    },
     async (request) => {
       const { pageSize: _size, pageToken: _token, ...filter } = request.query;
-      return await context.controlPlane.store.volumeList(filter, pageRequest(request.query));
+      const principal = principalOf(request);
+      if (filter.host !== undefined) requireOwnHost(principal, filter.host);
+      const page = await context.controlPlane.store.volumeList(filter, pageRequest(request.query));
+      return { ...page, items: page.items.map((volume) => shownTo(principal, volume)) };
     },
   );
 }
@@ -107,6 +116,11 @@ function registerClear(app: App, context: RouteContext): void {
       return volume;
     },
   );
+}
+
+/** A host sees every volume, since it may have to mount it, and of the attachments its own. */
+function shownTo({ role, host: own }: Principal, volume: Volume): Volume {
+  return role === 'host' ? { ...volume, attachments: volume.attachments.filter(({ host }) => host === own) } : volume;
 }
 
 async function existingVolume(context: RouteContext, name: string) {
