@@ -2,7 +2,7 @@
  * The configuration as the program sees it: read once, complete, frozen, each alternative with exactly what it needs.
  * Nobody else reads the environment or the file.
  */
-import { parseFormattedSize } from '../domain/byte-count.ts';
+import { formatByteCount, leastBytesOf, wholeSectors } from '../domain/byte-count.ts';
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
 import type { dockerScopes, SettingKey, SettingValues } from './settings.ts';
@@ -155,8 +155,12 @@ function defaultPoolOf(values: SettingValues): DefaultPool | null {
     throw contradiction(`defaultPool.minFree (${minFree}) is above defaultPool.maxVolumes (${maxVolumes})`);
   }
   const filesystem = values['defaultPool.filesystem'];
-  const size = values['defaultPool.volumeSize'];
-  const volumeSizeBytes = parseFormattedSize(size, 'defaultPool.volumeSize', filesystem);
+  const [size, least] = [values['defaultPool.volumeSize'], leastBytesOf(filesystem)];
+  if (size < least) {
+    const accepted = `at least ${formatByteCount(least)} with defaultPool.filesystem ${filesystem}`;
+    throw contradiction(`defaultPool.volumeSize is ${formatByteCount(size)}; accepted: ${accepted}`);
+  }
+  const volumeSizeBytes = wholeSectors(size);
   return { name: values['defaultPool.name'], volumeSizeBytes, minFree, maxVolumes, filesystem };
 }
 

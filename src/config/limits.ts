@@ -98,6 +98,7 @@ export const limits = {
   lunsPerPath: 16_384,
   /** mkfs.xfs makes nothing smaller. */
   xfsBytesMin: 300 * 1024 * 1024,
+  sectorBytes: 512,
   volumeBytesMin: 16 * 1024 * 1024,
   volumeBytesMax: 64 * 1024 ** 4,
   pageSizeDefault: 100,

@@ -98,7 +98,7 @@ export const settings = {
   'defaultPool.create': setting('whether a pool is made at first start', flag, true),
   'defaultPool.name': setting('its name', name, 'default'),
   'defaultPool.volumeSize': setting(
-    'the size of its volumes',
+    'the size of its volumes, at least 16MiB, with xfs 300MiB',
     size(limits.volumeBytesMin, limits.volumeBytesMax),
     '1GiB',
   ),

@@ -36,14 +36,23 @@ export function parseByteCount(value: unknown, field = 'sizeBytes', bounds: Byte
   return bytes;
 }
 
-/** A size that a volume can have. Throws `invalid-size`. */
+/** A size that a volume can have, rounded up to one. Throws `invalid-size`. */
 export function parseVolumeSize(value: unknown, field = 'sizeBytes'): number {
-  return parseByteCount(value, field, volumeSize);
+  return wholeSectors(parseByteCount(value, field, volumeSize));
+}
+
+/** Up to the next size that a block device has: one that is not shown whole would be smaller than what was asked for. */
+export function wholeSectors(bytes: number): number {
+  return Math.ceil(bytes / limits.sectorBytes) * limits.sectorBytes;
+}
+
+export function leastBytesOf(filesystem: FilesystemType): number {
+  return filesystem === 'xfs' ? limits.xfsBytesMin : limits.volumeBytesMin;
 }
 
 /** A size that a volume of the filesystem can have. Throws `invalid-size`. */
 export function parseFormattedSize(value: unknown, field: string, filesystem: FilesystemType): number {
-  const minimumBytes = filesystem === 'xfs' ? limits.xfsBytesMin : limits.volumeBytesMin;
+  const minimumBytes = leastBytesOf(filesystem);
   const bytes = parseVolumeSize(value, field);
   if (bytes < minimumBytes) throw invalid(field, value, `with ${filesystem} at least ${exactly(minimumBytes)}`);
   return bytes;

@@ -24,7 +24,8 @@ const volumeCreate = Type.Object(
   {
     name: field.name({ description: 'Name of the new volume.', examples: ['data'] }),
     sizeBytes: field.maybeSize({
-      description: 'Least size: bytes, or a text with a unit. The answer states the actual size.',
+      description:
+        'Least size: bytes, or a text with a unit, rounded up to whole sectors of 512 bytes. The answer states the actual size.',
       examples: [1073741824, '10GiB'],
     }),
     pool: field.maybeReference({ description: 'Pool to take it from; absent: the smallest that is large enough.' }),

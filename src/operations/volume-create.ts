@@ -1,3 +1,4 @@
+import { wholeSectors } from '../domain/byte-count.ts';
 import { newId, newSerial, wwidOf } from '../domain/ids.ts';
 import type { OperationParams } from '../domain/operation.ts';
 import { type Labels, poollessFilesystem } from '../domain/volume.ts';
@@ -228,7 +229,7 @@ function answerExisting(model: Model, operation: OperationContext, row: VolumeRo
 
 function differingField(row: VolumeRow, params: Params): string | null {
   if (params.pool !== undefined && params.pool !== row.pool) return 'pool';
-  if (params.sizeBytes !== undefined && params.sizeBytes > row.sizeBytes) return 'sizeBytes';
+  if (params.sizeBytes !== undefined && params.sizeBytes > wholeSectors(row.sizeBytes)) return 'sizeBytes';
   if (params.qosPolicy !== undefined && params.qosPolicy !== row.qosPolicy) return 'qosPolicy';
   if (params.labels !== undefined && !sameLabels(params.labels, row.labels)) return 'labels';
   return null;

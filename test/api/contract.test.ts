@@ -256,6 +256,17 @@ test('hosts register themselves, and the target ports of storage nodes are liste
   t.is((await api.ask({ method: 'DELETE', url: '/v1/hosts/node1' })).status, 204);
 });
 
+test('sizes are rounded up to what a device has, shown as they are, and found again as they were asked for', async (t) => {
+  const { api } = await openApi(t);
+  const [odd, whole] = [2 ** 30 + 1, 2 ** 30 + 512];
+  for (const status of [201, 200]) {
+    const volume = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'v', sizeBytes: odd } });
+    t.like(volume, { status, body: { sizeBytes: whole } });
+    const sized = await api.ask({ method: 'POST', url: '/v1/pools', body: { ...pool, volumeSizeBytes: odd } });
+    t.like(sized, { status, body: { volumeSizeBytes: whole } });
+  }
+});
+
 test('a port that is stated twice is refused', async (t) => {
   const { api } = await openApi(t);
   const ports = [port, { ...port, wwpn: '20:00:00:02:00:00:00:A0' }];

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { limits } from '../../src/config/limits.ts';
-import { formatByteCount, parseByteCount, parseVolumeSize } from '../../src/domain/byte-count.ts';
+import { formatByteCount, parseByteCount, parseFormattedSize, parseVolumeSize } from '../../src/domain/byte-count.ts';
 import { Failure } from '../../src/domain/errors.ts';
 
 const gib = 1024 ** 3;
@@ -60,6 +60,15 @@ test('a size outside the bounds names the bound', (t) => {
   t.is(parseVolumeSize(limits.volumeBytesMax), limits.volumeBytesMax);
   t.regex(t.throws(() => parseVolumeSize(limits.volumeBytesMin - 1)).message, /at least 16MiB/);
   t.regex(t.throws(() => parseVolumeSize(limits.volumeBytesMax + 1)).message, /at most 64TiB/);
+});
+
+test('a volume is never smaller than what was asked for: its size is whole sectors of a block device', (t) => {
+  const least = limits.volumeBytesMin;
+  t.is(parseVolumeSize(least + 1), least + 512);
+  t.is(parseVolumeSize(least + 512), least + 512);
+  t.is(parseVolumeSize('20000001'), 20_000_256);
+  t.is(parseFormattedSize(limits.xfsBytesMin + 1, 'size', 'xfs'), limits.xfsBytesMin + 512);
+  t.regex(t.throws(() => parseFormattedSize(limits.xfsBytesMin - 512, 'size', 'xfs')).message, /xfs at least 300MiB/);
 });
 
 test('every number of bytes survives its own digits', (t) => {

@@ -101,6 +101,11 @@ const refused: readonly (readonly [string, World, RegExp])[] = [
     { flags: { 'defaultPool.volumeSize': '1MB' } },
     /^defaultPool\.volumeSize: "1MB".*at least 16MiB/,
   ],
+  [
+    'a size that is too small for the filesystem',
+    { flags: { 'defaultPool.volumeSize': '256MiB', 'defaultPool.filesystem': 'xfs' } },
+    /^defaultPool\.volumeSize is 256MiB; accepted: at least 300MiB with defaultPool\.filesystem xfs/,
+  ],
   ['a duration without a unit', { flags: { 'reconcile.pools': '5' } }, /^reconcile\.pools: "5".*5m/],
   ['a name that is none', { flags: { 'host.name': '-x' } }, /^host\.name: "-x".*letters, digits/],
   [

@@ -44,7 +44,8 @@ export const newPoolBody = Type.Object(
     backend: field.reference({ description: 'Backend that makes its volumes.', examples: ['file'] }),
     storageNode: field.maybeReference({ description: 'Storage node; absent: the one that has the backend.' }),
     volumeSizeBytes: field.size({
-      description: 'Size of each volume: bytes, or a text with a unit.',
+      description:
+        'Size of each volume: bytes, or a text with a unit, rounded up to whole sectors of 512 bytes; at least 16MiB, with xfs 300MiB.',
       examples: ['1GiB'],
     }),
     minFree: field.integer(count, { description: 'Free volumes to keep ready.', examples: [10] }),

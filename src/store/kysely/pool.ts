@@ -6,6 +6,7 @@
  */
 
 import { limits } from '../../config/limits.ts';
+import { wholeSectors } from '../../domain/byte-count.ts';
 import { Failure } from '../../domain/errors.ts';
 import { newId } from '../../domain/ids.ts';
 import type { Pool } from '../../domain/pool.ts';
@@ -133,7 +134,8 @@ async function existing(db: Connection, pool: NewPool): Promise<Created<Pool> | 
 }
 
 function differingField(pool: Pool, asked: NewPool): string | null {
-  const fields = ['backend', 'storageNode', 'volumeSizeBytes', 'minFree', 'maxVolumes', 'filesystem'] as const;
+  if (wholeSectors(asked.volumeSizeBytes) !== wholeSectors(pool.volumeSizeBytes)) return 'volumeSizeBytes';
+  const fields = ['backend', 'storageNode', 'minFree', 'maxVolumes', 'filesystem'] as const;
   return fields.find((field) => asked[field] !== undefined && asked[field] !== pool[field]) ?? null;
 }
 
