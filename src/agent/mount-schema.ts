@@ -45,15 +45,19 @@ export const mountBody = Type.Object(
 );
 export type MountBody = Static<typeof mountBody>;
 
-export const mountParams = Type.Object({
-  id: Type.String({ minLength: 1, maxLength: limits.nameLength, description: 'Id of the mount.' }),
-});
+export const mountParams = Type.Object(
+  { id: Type.String({ minLength: 1, maxLength: limits.nameLength, description: 'Id of the mount.' }) },
+  { additionalProperties: false },
+);
 
-export const unmountQuery = Type.Object({
-  force: Type.Optional(
-    Type.Boolean({ description: 'Also where container engines have users on record, if no process has the volume.' }),
-  ),
-});
+export const unmountQuery = Type.Object(
+  {
+    force: Type.Optional(
+      Type.Boolean({ description: 'Also where container engines have users on record, if no process has the volume.' }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 export function requestOf(body: MountBody): MountRequest {
   const { volume, path, readOnly, uid, gid, mode, namespace } = body;

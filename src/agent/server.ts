@@ -13,7 +13,7 @@ import { listen } from '../http/listeners.ts';
 import { handleError, sendProblem } from '../http/problem.ts';
 import { answer, noContent } from '../http/schema/answers.ts';
 import { healthSchema } from '../http/schema/status.ts';
-import { compileValidator } from '../http/validation.ts';
+import { closeQuery, compileValidator } from '../http/validation.ts';
 import type { AgentMetrics } from '../telemetry/agent-metrics.ts';
 import type { Agent } from './agent.ts';
 import { agentReadinessSchema, agentStatusSchema, mountListSchema, mountSchema } from './answer-schemas.ts';
@@ -73,6 +73,7 @@ function newApp(): App {
   const settings = { bodyLimit: limits.agentBodyBytes, forceCloseConnections: 'idle' as const };
   const app: App = fastify(settings).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(compileValidator);
+  app.addHook('onRoute', closeQuery);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, problem('route-not-found', `There is no ${request.method} ${request.url.slice(0, 200)}.`)),

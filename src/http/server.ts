@@ -33,7 +33,7 @@ import { registerTokens } from './routes/tokens.ts';
 import { registerVolumes } from './routes/volumes.ts';
 import { TokenCache } from './token-cache.ts';
 import { holdsUnstorableText } from './unstorable-text.ts';
-import { compileValidator } from './validation.ts';
+import { closeQuery, compileValidator } from './validation.ts';
 import { Waiting } from './waiting.ts';
 
 export interface ServerOptions {
@@ -72,6 +72,7 @@ export function buildServer(options: ServerOptions): App {
   app.addHook('onRequest', async (request, reply) => void reply.header('x-request-id', request.id));
   keepRoom(app, context.waiting);
   tellRequests(app, options.metrics);
+  app.addHook('onRoute', closeQuery);
   registerOpenApi(app);
   registerAuthentication(app, context);
   registerIdempotency(app, context);

@@ -2,8 +2,8 @@
  * Request parts against their schemas: bodies as they are; parameters, which are always text, converted first. Headers
  * are documented by their schema and parsed where they are used.
  */
-import type { FastifySchemaCompiler } from 'fastify';
-import type { TSchema } from 'typebox';
+import type { FastifySchemaCompiler, RouteOptions } from 'fastify';
+import { type TSchema, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { Failure } from '../domain/errors.ts';
 import { SchemaCheck } from '../operations/schema-check.ts';
@@ -17,6 +17,14 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   if (httpPart === 'body') return (value: unknown) => (value === null ? missingBody() : checked(check, value));
   return (value: unknown) => checked(check, Value.Convert(schema, value));
 };
+
+const noQuery = Type.Object({}, { additionalProperties: false });
+
+/** A hook for routes: where the API knows no query, one is refused; ignored, a `force` would be taken for heeded. */
+export function closeQuery(route: RouteOptions): void {
+  if (route.schema === undefined || !route.url.startsWith('/v1/')) return;
+  route.schema = { ...route.schema, querystring: route.schema.querystring ?? noQuery };
+}
 
 /** For routes whose handler parses the body by itself: the schema is documentation there. */
 export const compileParametersOnly: FastifySchemaCompiler<TSchema> = (route) => {

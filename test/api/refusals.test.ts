@@ -153,6 +153,13 @@ const rows: readonly (readonly [
     'invalid-request',
     /colour is not a known field/,
   ],
+  [
+    'a query where none is known, which would be taken for heeded',
+    { method: 'DELETE', url: '/v1/volumes/data?force=true' },
+    400,
+    'invalid-request',
+    /force is not a known field/,
+  ],
   ['a bad page size', { method: 'GET', url: '/v1/volumes?pageSize=many' }, 400, 'invalid-request', /pageSize: "many"/],
   [
     'a page token of another list',

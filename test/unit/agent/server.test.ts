@@ -68,6 +68,9 @@ test('refusals are problems that name the field', async (t) => {
   t.like(await refusal(t, client.call(post({ volume: 'data', mode: '999' }))), { field: 'mode' });
   t.like(await refusal(t, client.call(post({ volume: 'data', path: 'relative' }))), { field: 'path' });
   t.like(await refusal(t, client.call(post({ volume: 'none' }))), { code: 'volume-not-found' });
+  for (const call of [remove('mnt_1?forced=true'), get('/v1/mounts?volume=data'), get('/v1/status?verbose=1')]) {
+    t.like(await refusal(t, client.call(call)), { code: 'invalid-request', field: /\?(\w+)=/.exec(call.path)?.[1] });
+  }
   t.like(await refusal(t, client.call(remove('mnt_none'))), { code: 'mount-not-found' });
   t.like(await refusal(t, client.call(get('/v1/nothing'))), { code: 'route-not-found' });
 });
@@ -95,6 +98,9 @@ test('probes and Prometheus are answered on the socket', async (t) => {
   t.deepEqual((await client.call(get('/readyz'))).body, { status: 'ready', unready: [] });
   await client.call(post({ volume: 'data', path: '/mnt/data' }));
   t.like(await refusal(t, client.call(post({ volume: 'none' }))), { code: 'volume-not-found' });
+  for (const call of [remove('mnt_1?forced=true'), get('/v1/mounts?volume=data'), get('/v1/status?verbose=1')]) {
+    t.like(await refusal(t, client.call(call)), { code: 'invalid-request', field: /\?(\w+)=/.exec(call.path)?.[1] });
+  }
   const metrics = String((await client.call(get('/metrics'))).body);
   for (const line of [
     'fcr_agent_mounts{state="mounted"} 1',
