@@ -48,7 +48,7 @@ test('with the controller down, containers stop and start on what is mounted, an
   await engine.docker('volume', 'rm', 'data', 'idle');
 });
 
-test('over TCP on loopback, found by its spec file', async (t) => {
+test('over TCP on loopback, found by its spec file, also after a kill', async (t) => {
   t.timeout(120_000);
   const machine = await ControlledMachine.start(t);
   const spec = join(machine.directory, 'plugins', 'fc.spec');
@@ -61,6 +61,14 @@ test('over TCP on loopback, found by its spec file', async (t) => {
   };
   const isThere = async () => (await activated().catch(() => '')) === '{"Implements":["VolumeDriver"]}';
   await until(isThere, { what: 'the plugin answers' });
+  const before = url();
+  await agent.process.kill();
+  t.is(url(), before);
+  await agent.start();
+  await until(isThere, { what: 'what a killed agent left is replaced' });
+  // Before that a signal ends it as it is.
+  const greetings = () => readFileSync(join(agent.directory, 'log'), 'utf8').split('is running').length - 1;
+  await until(() => greetings() === 2, { what: 'the agent heeds signals' });
   await agent.process.kill('SIGTERM');
   t.throws(url, { code: 'ENOENT' });
 });
