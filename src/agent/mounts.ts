@@ -220,7 +220,15 @@ export class Mounts {
       await release(this.#context, { held: heldOf(created.value), records: [], asked: false });
       throw stored.reason;
     }
+    if (!isOf(created.value, record)) await this.#giveBack(record, created.value);
     return created.value;
+  }
+
+  /** A volume keeps its id when it returns to its pool: between look-up and claim it may have become somebody else's. */
+  async #giveBack(record: MountRecord, attachment: Attachment): Promise<never> {
+    await release(this.#context, { held: heldOf(attachment), records: [record], asked: false });
+    const detail = `There is no volume ${record.volume} any more: it was deleted while it was to be mounted.`;
+    throw new Failure('volume-not-found', detail, { field: 'volume' });
   }
 
   /** An attachment that was there before may not count as claimed; it does before the host makes a device. */
@@ -367,6 +375,11 @@ export class Mounts {
     const others = this.#context.journal.ofVolume(record.volumeId).filter((other) => other.id !== record.id);
     return others.filter((other) => other.held?.target.attachmentId === attachmentId);
   }
+}
+
+/** Granted for the volume that was looked up, under the name by which it was. */
+function isOf({ volume, volumeId }: Attachment, record: MountRecord): boolean {
+  return volumeId === record.volumeId && (volume ?? volumeId) === record.volume;
 }
 
 const firstPauseMs = 5;

@@ -39,6 +39,29 @@ test('the volume can be attached elsewhere as soon as the unmount has been answe
   t.is((await world.controller.attachmentCreate(other)).epoch, 2);
 });
 
+test('HAZARDS 5: a volume that got another owner between look-up and claim is given back untouched', async (t) => {
+  const world = await AgentWorld.make(t);
+  const volume = world.addVolume('data');
+  const { controller, host } = world;
+  const attach = controller.attachmentCreate.bind(controller);
+  // Deleted, wiped, and given away under its old id.
+  controller.attachmentCreate = (request) => {
+    controller.volumes.set(volume.id, { ...volume, name: 'other' });
+    return attach(request);
+  };
+  const agent = await world.start();
+  host.calls.length = 0;
+  for (const request of [{ volume: 'data' }, { volume: volume.id, knownAs: 'data', reference: 'one' }]) {
+    controller.volumes.set(volume.id, volume);
+    await t.throwsAsync(agent.mount(request), {
+      code: 'volume-not-found',
+      message: /"?data"? any more: it was deleted/,
+    });
+    t.deepEqual(world.state(agent), world.complete());
+  }
+  for (const call of ['attach', 'format', 'mount'] as const) t.false(host.calls.includes(call), call);
+});
+
 test('the same mount again is answered with the one that is there', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
