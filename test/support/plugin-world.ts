@@ -42,6 +42,8 @@ export class PluginWorld {
   readonly volumes: FakeVolumes;
   readonly ended: EndedCall[] = [];
   readonly logged: object[] = [];
+  /** At level `debug`. */
+  readonly whispered: object[] = [];
   readonly socketPath: string;
   /** Of the TCP form. */
   port = 0;
@@ -60,7 +62,7 @@ export class PluginWorld {
     const options: PluginServerOptions = {
       driver: new VolumeDriver({ agent, controller, scope: 'local' }),
       clock: systemClock,
-      log: { warn: (fields) => world.logged.push(fields), debug: () => undefined },
+      log: { warn: (fields) => world.logged.push(fields), debug: (fields) => world.whispered.push(fields) },
       metrics: { dockerCallEnded: (method, outcome) => world.ended.push({ method, outcome }) },
     };
     const servers = [pluginServer(options), pluginServer(options)] as const;

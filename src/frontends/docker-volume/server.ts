@@ -81,7 +81,7 @@ async function called(options: PluginServerOptions, method: PluginMethod, reques
   try {
     const asked = parseRequest(await received(request));
     name = asked.name;
-    if (name === '' && isOfVolume(method)) throw repeatedWithoutBody();
+    if (name === '' && isOfVolume(method)) throw new Repeated();
     const body = await calls[method](driver, asked);
     metrics.dockerCallEnded(method, 'succeeded', took());
     return { status: 200, body, problem: null };
@@ -97,9 +97,11 @@ async function called(options: PluginServerOptions, method: PluginMethod, reques
  * dockerd repeats a request whose exchange broke (the agent was killed, or had no answer to give) without its body. Taken
  * for one of no volume it would be answered as done, and nothing would be.
  */
-function repeatedWithoutBody(): Failure {
-  const detail = 'The exchange broke off before its answer, and the repeat does not say which volume is meant.';
-  return new Failure('controller-unavailable', `${detail} The agent was restarted, or its log says why.`);
+class Repeated extends Failure {
+  constructor() {
+    const detail = 'The exchange broke off before its answer, and the repeat does not say which volume is meant.';
+    super('controller-unavailable', `${detail} The agent was restarted, or its log says why.`);
+  }
 }
 
 interface FailedCall {
@@ -110,11 +112,16 @@ interface FailedCall {
 
 const lookups: ReadonlySet<PluginMethod> = new Set(['VolumeDriver.Get', 'VolumeDriver.Path']);
 
-/** Engines ask for what is not there before they create it: that is no failure. */
+/**
+ * Engines ask for what is not there before they create it: that is no failure. And they repeat what had no answer, some
+ * times: the first of these has said why.
+ */
 function logFailure({ log }: PluginServerOptions, fields: FailedCall, told: Problem, error: unknown): void {
   const { kind } = errorCatalogue[told.code];
   if (kind === 'not-found' && lookups.has(fields.method))
     log.debug({ ...fields, code: told.code }, 'a container engine asked for what is not there');
+  else if (error instanceof Repeated)
+    log.debug({ ...fields, code: told.code }, 'a container engine repeated a call that had no answer');
   else if (kind === 'internal')
     log.warn({ ...fields, code: told.code, err: error }, 'a call of a container engine failed');
   else log.warn({ ...fields, code: told.code, detail: told.detail }, 'a call of a container engine failed');

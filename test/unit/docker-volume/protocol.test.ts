@@ -181,6 +181,26 @@ test('calls are counted by method and outcome, and failures are logged', async (
   t.like(world.logged[0], { method: 'VolumeDriver.Create', volume: 'other', code: 'invalid-request' });
 });
 
+test('a look-up that fails is logged once with its cause, however often an engine repeats it; success is not', async (t) => {
+  const world = await PluginWorld.start(t);
+  const lookup = (body: string) =>
+    world.exchange(`POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  await world.call('VolumeDriver.Create', { Name: 'data', Opts: null });
+  for (const method of ['Get', 'Path', 'Mount', 'Unmount'])
+    await world.call(`VolumeDriver.${method}`, { Name: 'data' });
+  await world.call('VolumeDriver.List', {});
+  t.deepEqual([world.logged, world.whispered], [[], []]);
+  await world.call('VolumeDriver.Get', { Name: 'absent' });
+  t.deepEqual([world.logged.length, world.whispered.length], [0, 1]);
+  world.agents.controller.away = true;
+  await lookup('{"Name":"data"}');
+  for (let repeat = 0; repeat < 4; repeat += 1) await lookup('');
+  t.is(world.logged.length, 1);
+  const cause = { code: 'controller-unavailable', detail: 'connection refused' };
+  t.like(world.logged[0], { method: 'VolumeDriver.Get', volume: 'data', ...cause });
+  t.is(world.whispered.length, 5);
+});
+
 test('over TCP neither a web page nor a request for another host is answered; engines are', async (t) => {
   const world = await PluginWorld.start(t);
   const status = async (...lines: readonly string[]) => {
