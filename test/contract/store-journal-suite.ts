@@ -90,6 +90,30 @@ function acceptTests(open: OpenWorld): void {
     t.like(ended, { state: 'ended', endedAt: ended?.acceptedAt });
   });
 
+  test('what waits already comes before what is accepted and carried on in one commit, and the rest stays in order', async (t) => {
+    const world = await OperationWorld.open(t, open);
+    const first = await world.accept([permit('early')]);
+    const second = world.newBatch([permit('next')]);
+    const third = world.newBatch([permit('one')]);
+    const { answers, group } = await world.journal.batchAcceptAdvance([second, third], {
+      ...advanceOptions,
+      maxBatches: 2,
+    });
+    t.true(answers.every(({ accepted }) => accepted));
+    t.deepEqual(
+      group.ended.map(({ id }) => id),
+      [first, second.id],
+    );
+    t.true(group.more);
+    t.like(await world.journal.batchGet(third.id), { state: 'accepted' });
+    const next = await world.journal.groupAdvance(advanceOptions);
+    t.deepEqual(
+      next.ended.map(({ id }) => id),
+      [third.id],
+    );
+    t.false(next.more);
+  });
+
   test('HAZARD 16: what cannot be planned is accepted all the same', async (t) => {
     const world = await OperationWorld.open(t, open);
     const mistaken: GroupPlanner = {

@@ -32,6 +32,16 @@ test('literals are numbers only', (t) => {
   t.throws(() => sql.lit(Number.NaN), { message: /sql-literal/ });
 });
 
+test('a limit is a parameter, but not a bare one', (t) => {
+  t.deepEqual(sql`SELECT 1 ${sql.limit(9)}`.flat(), { texts: ['SELECT 1 LIMIT ', ' + 0'], parameters: [9] });
+});
+
+test('what is put together once has no parameters', (t) => {
+  const names = sql.fixed(sql.join([sql.id('a'), sql.id('b')]));
+  t.deepEqual(sql`(${names})`.flat().texts, ['("a", "b")']);
+  t.throws(() => sql.fixed(sql`a = ${1}`), { message: /sql-fixed-parameters/ });
+});
+
 test('parts are joined by commas, or by what is given', (t) => {
   t.deepEqual(sql`IN (${sql.join([1, sql`2`, 3])})`.flat(), { texts: ['IN (', ', 2, ', ')'], parameters: [1, 3] });
   t.deepEqual(sql.join([sql`a`, sql`b`], sql` AND `).flat().texts, ['a AND b']);

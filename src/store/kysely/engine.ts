@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../../migrations/0001-initial.ts';
+import { perObject } from './per-object.ts';
 import { type Sql, sql } from './sql.ts';
 import { listColumn, listTable, SqliteList } from './sqlite-lists.ts';
 
@@ -8,6 +9,7 @@ import { listColumn, listTable, SqliteList } from './sqlite-lists.ts';
  * not depend on how many rows it works on.
  */
 export type ColumnType = 'text' | 'bigint';
+export type Columns = Readonly<Record<string, ColumnType>>;
 
 export interface SqlEngine {
   readonly name: Engine;
@@ -15,8 +17,8 @@ export interface SqlEngine {
   readonly begin: string;
   /** The text of a statement with parameters between the texts. */
   statement(texts: readonly string[]): string;
-  /** A table expression over a list of objects. */
-  rows(list: readonly object[], columns: Readonly<Record<string, ColumnType>>): Sql;
+  /** A table expression over a list of objects. Its text is kept by `columns`, which should be the same object each time. */
+  rows(list: readonly object[], columns: Columns): Sql;
   /** A subquery that yields the strings of a list, for `IN (...)`. */
   texts(list: readonly string[]): Sql;
   /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
@@ -44,14 +46,19 @@ export interface FirstRows {
   readonly limit: number;
 }
 
+const sqliteColumns = perObject((columns: Columns) => {
+  const names = Object.keys(columns);
+  const picks = names.map((name, index) => sql`${sql.ref(listColumn(index))} AS ${sql.id(name)}`);
+  return { names, picks: sql.fixed(sql`${sql.join(picks)} FROM ${sql.id(listTable(names.length))}`) };
+});
+
 export const sqliteEngine: SqlEngine = {
   name: 'sqlite',
   begin: 'BEGIN IMMEDIATE',
   statement: (texts) => texts.join('?'),
   rows(list, columns) {
-    const names = Object.keys(columns);
-    const picks = names.map((name, index) => sql`${sql.ref(listColumn(index))} AS ${sql.id(name)}`);
-    return sql`(SELECT ${sql.join(picks)} FROM ${sql.id(listTable(names.length))}(${new SqliteList(list, names)}))`;
+    const { names, picks } = sqliteColumns(columns);
+    return sql`(SELECT ${picks}(${new SqliteList(list, names)}))`;
   },
   texts: (list) => sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.id(listTable(1))}(${SqliteList.ofTexts(list)}))`,
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
@@ -117,5 +124,5 @@ function numberArray(values: readonly unknown[]): Sql {
 
 function firstRows(table: string, { key, descending = false, where, limit }: FirstRows): Sql {
   const order = sql`${sql.ref(`f.${key}`)} ${descending ? sql`DESC` : sql``}`;
-  return sql`FROM ${sql.id(table)} AS f WHERE ${where} ORDER BY ${order} LIMIT ${limit}`;
+  return sql`FROM ${sql.id(table)} AS f WHERE ${where} ORDER BY ${order} ${sql.limit(limit)}`;
 }

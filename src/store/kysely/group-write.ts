@@ -1,8 +1,8 @@
-import type { QueryResult } from 'kysely';
-import { assert } from '../../domain/errors.ts';
-import type { AttachmentRow, BatchChange, Changed, FlowPolicyRow, GroupPlan, PoolCount, VolumeRow } from '../group.ts';
+import type { AttachmentRow, Changed, FlowPolicyRow, GroupPlan, PoolCount, VolumeRow } from '../group.ts';
+import { writeBatches } from './batch-rows.ts';
 import { type Change, together } from './database.ts';
-import type { ColumnType } from './engine.ts';
+import type { Columns } from './engine.ts';
+import { assertAffected, type ChangedRecord, insertRows, removeRows, updateRows, type Versioned } from './row-sets.ts';
 import {
   attachmentColumns,
   attachmentRecord,
@@ -11,11 +11,19 @@ import {
   volumeColumns,
   volumeRecord,
 } from './rows.ts';
-import type { OperationTable } from './schema.ts';
-import { type Sql, sql } from './sql.ts';
+import type { BatchTable, OperationTable } from './schema.ts';
+import { sql } from './sql.ts';
 
 /** Operations of one batch lie at `seq * positionsPerBatch + index`. */
 export const positionsPerBatch = 1_000;
+
+export interface WrittenAlong {
+  /** Those that end with the plan. */
+  readonly operations: readonly OperationTable[];
+  /** Batches that come into the journal with this commit, planned or not. */
+  readonly fresh: readonly BatchTable[];
+  readonly hasWaits: boolean;
+}
 
 /**
  * Writes a group's plan: a fixed number of statements, each over all rows of its kind. Rows that give a unique value
@@ -24,7 +32,7 @@ export const positionsPerBatch = 1_000;
 export async function writePlan(
   tx: Change,
   plan: GroupPlan,
-  { operations, hasWaits }: { readonly operations: readonly OperationTable[]; readonly hasWaits: boolean },
+  { operations, fresh, hasWaits }: WrittenAlong,
 ): Promise<void> {
   for (const event of plan.events) tx.tell(event);
   await together(
@@ -33,35 +41,37 @@ export async function writePlan(
     writeFlowPolicies(tx, plan.flowPolicies),
     writeLuns(tx, plan),
     writePools(tx, plan),
-    insert(tx, 'operations', operationColumns, operations),
-    writeBatches(tx, plan.batches),
+    insertRows(tx, 'operations', operationColumns, operations),
+    writeBatches(tx, plan.batches, fresh),
     writeWaits(tx, plan, hasWaits),
     wake(tx, plan.woken),
     tx.finish(),
   );
 }
 
-type Columns = Readonly<Record<string, ColumnType>>;
-
 async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]): Promise<void> {
-  const kinds = split(changes, volumeColumns, volumeRecord);
+  const kinds = split(changes, volumeDifferences, volumeRecord);
   const unnamed = kinds.changed.filter(({ record }) => record.name === null);
   const named = kinds.changed.filter(({ record }) => record.name !== null);
   await together(
-    remove(tx, 'volumes', kinds.removed),
-    update(tx, 'volumes', volumeColumns, unnamed),
-    update(tx, 'volumes', volumeColumns, named),
-    insert(tx, 'volumes', volumeColumns, kinds.added),
+    removeRows(tx, 'volumes', kinds.removed),
+    updateRows(tx, 'volumes', volumeColumns, unnamed),
+    updateRows(tx, 'volumes', volumeColumns, named),
+    insertRows(tx, 'volumes', volumeColumns, kinds.added),
   );
 }
 
+/** A record of an attachment, with the commit that wrote it last. */
+const stampedColumns: Columns = { ...attachmentColumns, changed_at_commit: 'bigint' };
+
 async function writeAttachments(tx: Change, changes: readonly Changed<AttachmentRow>[]): Promise<void> {
-  const kinds = split(changes, attachmentColumns, attachmentRecord);
-  const stamp = { changed_at_commit: sql`${tx.commit}` };
+  const stamp = { changed_at_commit: tx.commit };
+  const kinds = split(changes, attachmentDifferences, (row) => ({ ...attachmentRecord(row), ...stamp }));
+  const changed = kinds.changed.map(({ record, columns }) => ({ record, columns: [...columns, 'changed_at_commit'] }));
   await together(
-    remove(tx, 'attachments', kinds.removed),
-    update(tx, 'attachments', attachmentColumns, kinds.changed, { extra: stamp }),
-    insert(tx, 'attachments', attachmentColumns, kinds.added, stamp),
+    removeRows(tx, 'attachments', kinds.removed),
+    updateRows(tx, 'attachments', stampedColumns, changed),
+    insertRows(tx, 'attachments', stampedColumns, kinds.added),
   );
 }
 
@@ -69,24 +79,12 @@ async function writeAttachments(tx: Change, changes: readonly Changed<Attachment
 const policyMarks: ReadonlySet<string> = new Set(['held_by', 'pending_operation', 'state']);
 
 async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
-  const kinds = split(changes, flowPolicyColumns, flowPolicyRecord);
+  const kinds = split(changes, flowPolicyDifferences, flowPolicyRecord);
   await together(
-    remove(tx, 'flow_policies', kinds.removed),
-    update(tx, 'flow_policies', flowPolicyColumns, kinds.changed, { unversioned: policyMarks }),
-    insert(tx, 'flow_policies', flowPolicyColumns, kinds.added),
+    removeRows(tx, 'flow_policies', kinds.removed),
+    updateRows(tx, 'flow_policies', flowPolicyColumns, kinds.changed, policyMarks),
+    insertRows(tx, 'flow_policies', flowPolicyColumns, kinds.added),
   );
-}
-
-interface Versioned {
-  readonly id: string;
-  readonly version: number;
-}
-
-interface ChangedRecord<T> {
-  /** As it is to be, with the version that it still must have. */
-  readonly record: T;
-  /** The columns in which it differs. */
-  readonly columns: readonly string[];
 }
 
 interface Kinds<T> {
@@ -97,10 +95,9 @@ interface Kinds<T> {
 
 function split<R extends Versioned, T extends Versioned>(
   changes: readonly Changed<R>[],
-  columns: Columns,
+  differences: Differences,
   toRecord: (row: R) => T,
 ): Kinds<T> {
-  const compared = comparedColumns(columns);
   const removed: Versioned[] = [];
   const changed: ChangedRecord<T>[] = [];
   const added: T[] = [];
@@ -108,13 +105,15 @@ function split<R extends Versioned, T extends Versioned>(
     if (after === null) {
       if (before !== null) removed.push({ id: before.id, version: before.version });
     } else if (before === null) added.push({ ...toRecord(after), version: 1 });
-    else changed.push({ record: { ...toRecord(after), version: before.version }, columns: compared(before, after) });
+    else changed.push({ record: { ...toRecord(after), version: before.version }, columns: differences(before, after) });
   }
   return { removed, changed, added };
 }
 
+type Differences = (before: object, after: object) => string[];
+
 /** The columns in which two rows differ, told by the rows: a column's field is its name in the other spelling. */
-function comparedColumns(columns: Columns): (before: object, after: object) => string[] {
+function differencesIn(columns: Columns): Differences {
   const fields = Object.keys(columns)
     .filter((column) => column !== 'version')
     .map((column) => ({ column, field: column.replace(/_[a-z]/g, (text) => text.slice(1).toUpperCase()) }));
@@ -122,80 +121,11 @@ function comparedColumns(columns: Columns): (before: object, after: object) => s
     fields.filter(({ field }) => Reflect.get(before, field) !== Reflect.get(after, field)).map(({ column }) => column);
 }
 
-async function remove(tx: Change, table: string, rows: readonly Versioned[]): Promise<void> {
-  if (rows.length === 0) return;
-  const list = tx.engine.rows(rows, { id: 'text', version: 'bigint' });
-  const answer =
-    await sql`DELETE FROM ${sql.id(table)} WHERE (id, version) IN (SELECT id, version FROM ${list} c)`.execute(tx.db);
-  assertAffected(answer, rows, `write-removed-${table}`);
-}
+const volumeDifferences = differencesIn(volumeColumns);
+const attachmentDifferences = differencesIn(attachmentColumns);
+const flowPolicyDifferences = differencesIn(flowPolicyColumns);
 
-type Extra = Readonly<Record<string, Sql>>;
-
-/**
- * One statement for each set of columns that changes, of which there are as many as kinds of operations: an index is
- * touched for every column that is named, changed or not.
- */
-async function update<T extends Versioned>(
-  tx: Change,
-  table: string,
-  columns: Columns,
-  changed: readonly ChangedRecord<T>[],
-  options: UpdateOptions = {},
-): Promise<void> {
-  const bySet = Map.groupBy(changed, (one) => one.columns.join());
-  await together(...[...bySet.values()].map((rows) => updateColumns(tx, table, columns, rows, options)));
-}
-
-interface UpdateOptions {
-  readonly extra?: Extra;
-  /** Changes of nothing but these columns leave the version as it is. */
-  readonly unversioned?: ReadonlySet<string>;
-}
-
-async function updateColumns<T extends Versioned>(
-  tx: Change,
-  table: string,
-  columns: Columns,
-  changed: readonly ChangedRecord<T>[],
-  { extra = {}, unversioned = new Set() }: UpdateOptions,
-): Promise<void> {
-  const names = changed[0]?.columns ?? [];
-  const types = Object.fromEntries(['id', ...names, 'version'].map((name) => [name, columns[name] ?? 'text'] as const));
-  const list = tx.engine.rows(
-    changed.map(({ record }) => record),
-    types,
-  );
-  const sets = names.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
-  const extras = Object.entries(extra).map(([name, value]) => sql`${sql.id(name)} = ${value}`);
-  const version = names.every((name) => unversioned.has(name))
-    ? sql`version = t.version`
-    : sql`version = t.version + 1`;
-  const answer = await sql`
-    UPDATE ${sql.id(table)} AS t SET ${sql.join([...sets, ...extras, version])}
-    FROM ${list} c WHERE t.id = c.id AND t.version = c.version`.execute(tx.db);
-  assertAffected(answer, changed, `write-changed-${table}`);
-}
-
-/** Each of the rows was there as it was planned on. */
-function assertAffected(answer: QueryResult<unknown>, rows: readonly unknown[], id: string): void {
-  assert(answer.numAffectedRows === BigInt(rows.length), id);
-}
-
-async function insert(
-  tx: Change,
-  table: string,
-  columns: Columns,
-  rows: readonly object[],
-  extra: Extra = {},
-): Promise<void> {
-  if (rows.length === 0) return;
-  const names = Object.keys(columns);
-  const targets = [...names, ...Object.keys(extra)].map((name) => sql.id(name));
-  const values = [...names.map((name) => sql`c.${sql.id(name)}`), ...Object.values(extra)];
-  await sql`INSERT INTO ${sql.id(table)} (${sql.join(targets)})
-    SELECT ${sql.join(values)} FROM ${tx.engine.rows(rows, columns)} c`.execute(tx.db);
-}
+const lunColumns: Columns = { initiator_wwpn: 'text', target_wwpn: 'text', lun: 'bigint', attachment: 'text' };
 
 async function writeLuns(tx: Change, { luns }: GroupPlan): Promise<void> {
   if (luns.length === 0) return;
@@ -207,7 +137,7 @@ async function writeLuns(tx: Change, { luns }: GroupPlan): Promise<void> {
     lun,
     attachment,
   }));
-  const list = tx.engine.rows(rows, { initiator_wwpn: 'text', target_wwpn: 'text', lun: 'bigint', attachment: 'text' });
+  const list = tx.engine.rows(rows, lunColumns);
   const answer = await sql`
     INSERT INTO luns (initiator_wwpn, target_wwpn, lun, attachment)
     SELECT c.initiator_wwpn, c.target_wwpn, c.lun, c.attachment FROM ${list} c WHERE true
@@ -226,18 +156,22 @@ const poolCounts: readonly PoolCount[] = [
   'hits',
   'misses',
 ];
+const poolDeltaColumns: Columns = {
+  pool: 'text',
+  ...Object.fromEntries(poolCounts.map((count) => [count, 'bigint'] as const)),
+};
+const poolSums = sql.fixed(
+  sql.join(poolCounts.map((count) => sql`${sql.id(count)} = t.${sql.id(count)} + c.${sql.id(count)}`)),
+);
 
-async function writePools(tx: Change, { poolDeltas }: GroupPlan): Promise<void> {
+async function writePools({ db, engine }: Change, { poolDeltas }: GroupPlan): Promise<void> {
   if (poolDeltas.length === 0) return;
   const rows = poolDeltas.map(({ pool, counts }) => ({
     pool,
     ...Object.fromEntries(poolCounts.map((count) => [count, counts[count] ?? 0] as const)),
   }));
-  const types = Object.fromEntries(poolCounts.map((count) => [count, 'bigint'] as const));
-  const sets = poolCounts.map((count) => sql`${sql.id(count)} = t.${sql.id(count)} + c.${sql.id(count)}`);
-  await sql`UPDATE pools AS t SET ${sql.join(sets)} FROM ${tx.engine.rows(rows, { pool: 'text', ...types })} c WHERE t.name = c.pool`.execute(
-    tx.db,
-  );
+  const list = engine.rows(rows, poolDeltaColumns);
+  await sql`UPDATE pools AS t SET ${poolSums} FROM ${list} c WHERE t.name = c.pool`.execute(db);
 }
 
 /** The rows of the operations that end with the plan. */
@@ -268,35 +202,6 @@ const operationColumns: Columns = {
   accepted_at: 'bigint',
   ended_at: 'bigint',
 };
-
-async function writeBatches(tx: Change, batches: readonly BatchChange[]): Promise<void> {
-  if (batches.length === 0) return;
-  const rows = batches.map(({ batch, state, decision, failure, ready, leaseUntil, parked }) => ({
-    seq: batch.seq,
-    state,
-    decision,
-    failure: failure === null ? null : JSON.stringify(failure),
-    ready: ready ? 1 : 0,
-    lease_until: leaseUntil,
-    ended_at: state === 'ended' ? tx.now : null,
-    parked,
-  }));
-  const list = tx.engine.rows(rows, {
-    seq: 'bigint',
-    state: 'text',
-    decision: 'text',
-    failure: 'text',
-    ready: 'bigint',
-    lease_until: 'bigint',
-    ended_at: 'bigint',
-    parked: 'text',
-  });
-  const answer = await sql`
-    UPDATE batches AS t SET state = c.state, decision = c.decision, failure = c.failure, ready = c.ready,
-      lease_until = c.lease_until, ended_at = c.ended_at, parked = c.parked
-    FROM ${list} c WHERE t.seq = c.seq AND t.state <> 'ended'`.execute(tx.db);
-  assertAffected(answer, rows, 'write-batches');
-}
 
 async function wake(tx: Change, batches: readonly string[]): Promise<void> {
   if (batches.length === 0) return;

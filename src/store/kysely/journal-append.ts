@@ -1,9 +1,11 @@
-import { problem } from '../../domain/errors.ts';
+import { assert, problem } from '../../domain/errors.ts';
 import type { AcceptAnswer, NewBatch } from '../store.ts';
+import { insertBatches } from './batch-rows.ts';
 import { type Connection, together } from './database.ts';
-import type { SqlEngine } from './engine.ts';
-import type { Schema } from './schema.ts';
-import { type Sql, sql } from './sql.ts';
+import type { Columns, SqlEngine } from './engine.ts';
+import { insertRows } from './row-sets.ts';
+import type { BatchTable, Schema } from './schema.ts';
+import { sql } from './sql.ts';
 
 /** Appends batches to the journal, within a transaction of its caller's. */
 export class JournalAppender {
@@ -15,27 +17,49 @@ export class JournalAppender {
     this.#backlogOperationsMax = backlogOperationsMax;
   }
 
-  /** `at`: when the batches are said to be accepted; the time of the change that carries them on, if there is one. */
-  async accept(
-    db: Connection,
-    batches: readonly NewBatch[],
-    at: number | Sql = this.#engine.now,
-  ): Promise<readonly AcceptAnswer[]> {
+  async accept(db: Connection, batches: readonly NewBatch[]): Promise<readonly AcceptAnswer[]> {
+    const acceptance = await this.decide(db, batches);
+    await together(insertBatches({ db, engine: this.#engine }, acceptance.records), this.rememberKeys(db, acceptance));
+    return acceptance.answers;
+  }
+
+  /**
+   * What is accepted has its place in the journal; its records, and its keys, are the caller's to write. `at`: when the
+   * change that carries it on began, as an operation may not end before it is accepted.
+   */
+  async decide(db: Connection, batches: readonly NewBatch[], at: number | null = null): Promise<Acceptance> {
     // The first one takes the lock, so the others see what earlier holders of it have written.
-    const [seq, backlog, known] = await together(
+    const [{ first, now }, backlog, known] = await together(
       this.#nextSequence(db, batches.length),
       this.#backlogOperations(db),
       this.#knownKeys(db, batches),
     );
-    const decided = decideAcceptance(batches, known, this.#backlogOperationsMax - backlog);
-    await this.#append(db, decided.accepted, { firstSeq: seq, at });
-    return decided.answers;
+    const { accepted, answers } = decideAcceptance(batches, known, this.#backlogOperationsMax - backlog);
+    return {
+      answers,
+      accepted,
+      records: accepted.map((batch, index) => acceptedRecord(batch, first + index, at ?? now)),
+    };
   }
 
-  async #nextSequence(db: Connection, count: number): Promise<number> {
-    const { rows } = await sql<{ value: number }>`
-      UPDATE sequences SET value = value + ${count} WHERE name = 'journal' RETURNING value`.execute(db);
-    return Number(rows[0]?.value) - count + 1;
+  async rememberKeys(db: Connection, { accepted, records }: Acceptance): Promise<void> {
+    const keys = accepted.flatMap(({ id, principal, idempotency }, index) => {
+      if (idempotency === null) return [];
+      const { route, key, bodyHash } = idempotency;
+      const createdAt = records[index]?.accepted_at ?? 0;
+      return [{ principal: principal.id, route, key, body_hash: bodyHash, batch: id, created_at: createdAt }];
+    });
+    await insertRows({ db, engine: this.#engine }, 'idempotency', keyColumns, keys);
+  }
+
+  async #nextSequence(db: Connection, count: number): Promise<{ readonly first: number; readonly now: number }> {
+    const { rows } = await sql<{ value: number; now: number }>`
+      UPDATE sequences SET value = value + ${count} WHERE name = 'journal' RETURNING value, ${this.#engine.now} AS now`.execute(
+      db,
+    );
+    const [row] = rows;
+    assert(row !== undefined, 'store-no-journal-sequence');
+    return { first: row.value - count + 1, now: row.now };
   }
 
   async #backlogOperations(db: Connection): Promise<number> {
@@ -57,60 +81,43 @@ export class JournalAppender {
       rows.map((row) => [keyText(row.principal, row.route, row.key), { bodyHash: row.body_hash, batch: row.batch }]),
     );
   }
-
-  async #append(db: Connection, batches: readonly NewBatch[], where: Appended): Promise<void> {
-    if (batches.length === 0) return;
-    await together(this.#insertBatches(db, batches, where), this.#insertKeys(db, batches, where));
-  }
-
-  async #insertBatches(db: Connection, batches: readonly NewBatch[], { firstSeq, at }: Appended): Promise<void> {
-    const records = batches.map((batch, index) => ({
-      seq: firstSeq + index,
-      id: batch.id,
-      atomicity: batch.atomicity,
-      operations: JSON.stringify(batch.operations),
-      operation_count: batch.operations.length,
-      principal: batch.principal.id,
-    }));
-    const list = this.#engine.rows(records, {
-      seq: 'bigint',
-      id: 'text',
-      atomicity: 'text',
-      operations: 'text',
-      operation_count: 'bigint',
-      principal: 'text',
-    });
-    await sql`
-      INSERT INTO batches (seq, id, state, atomicity, operations, operation_count, principal, ready, lease_until, accepted_at)
-      SELECT seq, id, 'accepted', atomicity, operations, operation_count, principal, 1, 0, ${at} FROM ${list} c`.execute(
-      db,
-    );
-  }
-
-  async #insertKeys(db: Connection, batches: readonly NewBatch[], { at }: Appended): Promise<void> {
-    const keys = batches.flatMap(({ id, principal, idempotency }) => {
-      if (idempotency === null) return [];
-      const { route, key, bodyHash } = idempotency;
-      return [{ principal: principal.id, route, key, body_hash: bodyHash, batch: id }];
-    });
-    if (keys.length === 0) return;
-    const list = this.#engine.rows(keys, {
-      principal: 'text',
-      route: 'text',
-      key: 'text',
-      body_hash: 'text',
-      batch: 'text',
-    });
-    await sql`
-      INSERT INTO idempotency (principal, route, key, body_hash, batch, created_at)
-      SELECT principal, route, key, body_hash, batch, ${at} FROM ${list} c`.execute(db);
-  }
 }
 
-interface Appended {
-  readonly firstSeq: number;
-  readonly at: number | Sql;
+/** Decided, and not written yet. */
+export interface Acceptance {
+  readonly answers: readonly AcceptAnswer[];
+  readonly accepted: readonly NewBatch[];
+  /** The rows of `accepted`, in its order. */
+  readonly records: readonly BatchTable[];
 }
+
+function acceptedRecord(batch: NewBatch, seq: number, now: number): BatchTable {
+  return {
+    seq,
+    id: batch.id,
+    state: 'accepted',
+    atomicity: batch.atomicity,
+    decision: null,
+    failure: null,
+    operations: JSON.stringify(batch.operations),
+    operation_count: batch.operations.length,
+    principal: batch.principal.id,
+    ready: 1,
+    lease_until: 0,
+    accepted_at: now,
+    ended_at: null,
+    parked: null,
+  };
+}
+
+const keyColumns: Columns = {
+  principal: 'text',
+  route: 'text',
+  key: 'text',
+  body_hash: 'text',
+  batch: 'text',
+  created_at: 'bigint',
+};
 
 interface KnownKey {
   readonly bodyHash: string;

@@ -52,7 +52,7 @@ export class JournalReader {
     const parked = await this.#database.read((db) =>
       sql<{ id: string; reason: string }>`
         SELECT id, parked AS reason FROM batches WHERE parked IS NOT NULL ORDER BY seq
-        LIMIT ${limits.parkedBatchesTold}`.execute(db),
+        ${sql.limit(limits.parkedBatchesTold)}`.execute(db),
     );
     const { rows } = await this.#database.read((db) =>
       sql<{ state: string; batches: number; operations: number; oldest: number }>`
@@ -113,7 +113,7 @@ async function openOperations(db: Connection, engine: SqlEngine, wanted: Wanted)
   if (filter.state === 'succeeded' || filter.state === 'failed') return found;
   for (let seq = Math.ceil(before / positionsPerBatch); found.length < atMost; ) {
     const { rows } = await sql<BatchTable>`
-      SELECT * FROM batches WHERE state <> 'ended' AND seq < ${seq} ORDER BY seq DESC LIMIT ${openBatchesAtOnce}`.execute(
+      SELECT * FROM batches WHERE state <> 'ended' AND seq < ${seq} ORDER BY seq DESC ${sql.limit(openBatchesAtOnce)}`.execute(
       db,
     );
     found.push(...(await openOperationsOf(db, engine, rows)).filter((one) => matches(one, wanted)));

@@ -19,7 +19,7 @@ import type {
 import { type Change, type Database, together } from './database.ts';
 import { GroupLoader } from './group-load.ts';
 import { asMistakes, blaming, GroupMistake, groupOrEach } from './group-mistake.ts';
-import { operationRecords, positionsPerBatch, writePlan } from './group-write.ts';
+import { operationRecords, positionsPerBatch, type WrittenAlong, writePlan } from './group-write.ts';
 import { JournalAppender } from './journal-append.ts';
 import { JournalReader, operationText } from './journal-read.ts';
 import { isHeld } from './lease.ts';
@@ -53,11 +53,16 @@ export class KyselyJournalStore implements JournalStore {
     batches: readonly NewBatch[],
     options: AdvanceOptions,
   ): Promise<{ readonly answers: readonly AcceptAnswer[]; readonly group: GroupAnswer }> {
+    assert(options.lease === null, 'journal-advance-alone');
     try {
       return await this.#accepting(batches, (done) =>
         this.#database.change(async (tx) => {
-          const answers = await this.#intake.accept(tx.db, batches, tx.now);
-          return done({ answers, group: await this.#advance(tx, options) });
+          const acceptance = await this.#intake.decide(tx.db, batches, tx.now);
+          await this.#intake.rememberKeys(tx.db, acceptance);
+          return done({
+            answers: acceptance.answers,
+            group: await this.#advance(tx, options, { fresh: acceptance.records }),
+          });
         }),
       );
     } catch (error) {
@@ -73,7 +78,7 @@ export class KyselyJournalStore implements JournalStore {
     const waiting = await this.#database.read((db) => sql`SELECT 1 FROM batches WHERE ready = 1 LIMIT 1`.execute(db));
     if (waiting.rows.length === 0) return nothing;
     return groupOrEach(
-      (only) => this.#database.change((tx) => this.#advance(tx, options, only)),
+      (only) => this.#database.change((tx) => this.#advance(tx, options, { only })),
       (batch, mistake) => this.#giveUp(batch, mistake, { options, readyOnly: true }),
     );
   }
@@ -165,25 +170,29 @@ export class KyselyJournalStore implements JournalStore {
     }
   }
 
-  async #advance(tx: Change, options: AdvanceOptions, only: string | null = null): Promise<GroupAnswer> {
+  async #advance(tx: Change, options: AdvanceOptions, { only = null, fresh = [] }: Looked = {}): Promise<GroupAnswer> {
     const which = only === null ? sql`` : sql`AND id = ${only}`;
-    const { rows } =
-      await sql<BatchTable>`SELECT * FROM batches WHERE ready = 1 ${which} AND ${isHeld(options.lease)} ORDER BY seq LIMIT ${options.maxBatches + 1}`.execute(
-        tx.db,
-      );
-    const records = upTo(rows, options);
+    const { rows } = await sql<BatchTable>`
+      SELECT * FROM batches WHERE ready = 1 ${which} AND ${isHeld(options.lease)}
+      ORDER BY seq ${sql.limit(options.maxBatches + 1)}`.execute(tx.db);
+    const waiting = [...rows, ...fresh];
+    const records = upTo(waiting, options);
     if (records.length === 0) return nothing;
-    const answer = await blaming(idsOf(records), () => this.#plan(tx, records, options));
-    return { ...answer, more: answer.more || records.length < rows.length };
+    const answer = await blaming(idsOf(records), () => this.#plan(tx, records, { fresh, options }));
+    return { ...answer, more: answer.more || records.length < waiting.length };
   }
 
-  async #plan(tx: Change, records: readonly BatchTable[], options: AdvanceOptions): Promise<GroupAnswer> {
+  async #plan(
+    tx: Change,
+    records: readonly BatchTable[],
+    { fresh, options }: { readonly fresh: readonly BatchTable[]; readonly options: AdvanceOptions },
+  ): Promise<GroupAnswer> {
     const { batches, earlier } = await this.#pending(tx, records);
     const loader = new GroupLoader(tx.db, tx.engine);
     const named = await loader.picture(this.#planner.references(batches));
     const picture = await loader.complete(named, this.#planner.needs(batches, named));
     const plan = this.#planner.advance(batches, picture, this.#context(tx, options));
-    const ended = await this.#write(tx, plan, { earlier, hasWaits: picture.waits.length > 0 });
+    const ended = await this.#write(tx, plan, { earlier, fresh, hasWaits: picture.waits.length > 0 });
     const below = picture.pools.filter((pool) => pool.free + freeDelta(plan, pool.name) < pool.minFree);
     return {
       ...ended,
@@ -215,7 +224,7 @@ export class KyselyJournalStore implements JournalStore {
     const [volumes, attachments, waits] = await together(named, attached, loader.waits());
     const picture = { ...emptyPicture, volumes, attachments, waits };
     const plan = this.#planner.settle(outcomes, batches, picture, this.#context(tx, options));
-    const ended = await this.#write(tx, plan, { earlier, hasWaits: waits.length > 0 });
+    const ended = await this.#write(tx, plan, { earlier, fresh: [], hasWaits: waits.length > 0 });
     const woken = plan.batches.some(({ ready }) => ready) || wakesOthers(plan, picture);
     return { ...ended, batches: batches.length, more: woken, poolsBelowMinimum: [] };
   }
@@ -255,7 +264,7 @@ export class KyselyJournalStore implements JournalStore {
     assert(batch !== undefined, 'journal-mistaken-batch');
     const marks = await new GroupLoader(tx.db, tx.engine).marksOf(batch);
     const plan = this.#planner.giveUp(batch, { marks, reason: mistake.message }, this.#context(tx, options));
-    const ended = await this.#write(tx, plan, { earlier, hasWaits: true });
+    const ended = await this.#write(tx, plan, { earlier, fresh: [], hasWaits: true });
     const mistakes = [mistake.told(batch.id, outcomeOf(plan))];
     return { ...ended, batches: 1, more: true, poolsBelowMinimum: [], mistakes };
   }
@@ -273,10 +282,10 @@ export class KyselyJournalStore implements JournalStore {
   async #write(
     tx: Change,
     plan: GroupPlan,
-    { earlier, hasWaits }: { readonly earlier: EarlierOperations; readonly hasWaits: boolean },
+    { earlier, ...along }: Omit<WrittenAlong, 'operations'> & { readonly earlier: EarlierOperations },
   ): Promise<Pick<GroupAnswer, 'ended' | 'effects' | 'operations' | 'mistakes'>> {
     const operations = operationRecords(plan, tx.now);
-    await writePlan(tx, plan, { operations, hasWaits });
+    await writePlan(tx, plan, { operations, ...along });
     const ended = endedBatches(plan, { earlier, operations, at: tx.now });
     return { ended, effects: plan.effects, operations: operations.length, mistakes: [] };
   }
@@ -305,6 +314,13 @@ export class KyselyJournalStore implements JournalStore {
     const earlier = Map.groupBy(rows, ({ batch }) => batch);
     return { batches: records.map((record) => pendingBatch(record, earlier.get(record.id) ?? [])), earlier };
   }
+}
+
+interface Looked {
+  /** One batch, and no other. */
+  readonly only?: string | null;
+  /** Batches that are not in the journal yet: they come last, and into it with what they are by then. */
+  readonly fresh?: readonly BatchTable[];
 }
 
 export interface JournalOptions {

@@ -58,7 +58,7 @@ export async function refillRecover(
     const { rows } = await sql<VolumeTable>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.provisionLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id LIMIT ${atMost}) AND ${still}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY lease_until, id ${sql.limit(atMost)}) AND ${still}
       RETURNING *`.execute(tx.db);
     return rows.map((record) => provisionEffect(volumeRow(record)));
   });

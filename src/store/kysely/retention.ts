@@ -59,7 +59,7 @@ async function purgeRows(database: Database, { table, key, at, ageMs, atMost }: 
   const columns = sql.raw(key);
   const { numAffectedRows } = await database.plain((db) =>
     sql`DELETE FROM ${sql.id(table)} WHERE (${columns}) IN (
-      SELECT ${columns} ${aged} ORDER BY ${sql.id(at)} LIMIT ${atMost})`.execute(db),
+      SELECT ${columns} ${aged} ORDER BY ${sql.id(at)} ${sql.limit(atMost)})`.execute(db),
   );
   return Number(numAffectedRows ?? 0n);
 }
@@ -101,7 +101,7 @@ async function expiredBatches(
       AND NOT EXISTS (SELECT 1 FROM attachments WHERE attachments.held_by = batches.id)
       AND NOT EXISTS (SELECT 1 FROM flow_policies WHERE flow_policies.held_by = batches.id)
       AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.batch = batches.id AND created_at >= ${before})
-    ORDER BY ended_at, seq LIMIT ${atMost}`.execute(db);
+    ORDER BY ended_at, seq ${sql.limit(atMost)}`.execute(db);
   return rows;
 }
 
@@ -111,7 +111,7 @@ async function purgeEvents(database: Database, ageMs: number, atMost: number): P
     const { rows } = await sql<{ commit_number: number; expired: number }>`
       SELECT commit_number, CASE WHEN at < ${database.engine.now} - CAST(${ageMs} AS bigint) THEN 1 ELSE 0 END AS expired
       FROM events WHERE commit_number < (SELECT max(commit_number) FROM events)
-      ORDER BY commit_number LIMIT ${atMost}`.execute(db);
+      ORDER BY commit_number ${sql.limit(atMost)}`.execute(db);
     const young = rows.findIndex(({ expired }) => expired === 0);
     const old = young < 0 ? rows : rows.slice(0, young);
     return old.at(-1)?.commit_number ?? null;

@@ -58,7 +58,7 @@ export class Sql<T = unknown> implements Expression<T> {
   }
 }
 
-export const sql = Object.assign(template, { id, ref, lit, raw, join });
+export const sql = Object.assign(template, { id, ref, lit, raw, join, limit, fixed });
 
 function template<T = unknown>(texts: TemplateStringsArray, ...values: readonly (SqlValue | Sql)[]): Sql<T> {
   return new Sql<T>(texts, values);
@@ -78,6 +78,18 @@ function ref(column: string): Sql {
 function lit(value: number): Sql {
   assert(Number.isFinite(value), 'sql-literal');
   return raw(String(value));
+}
+
+/** So many rows at most. A sum: where it is a bare parameter SQLite compiles the statement anew each time that it runs. */
+function limit(rows: number): Sql {
+  return sql`LIMIT ${rows} + 0`;
+}
+
+/** The same in one piece, for what is put together once: it has no parameters. */
+function fixed(statement: Sql): Sql {
+  const { texts, parameters } = statement.flat();
+  assert(parameters.length === 0, 'sql-fixed-parameters');
+  return raw(texts.join(''));
 }
 
 /** The text as it is; never from outside. */

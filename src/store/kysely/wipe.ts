@@ -53,7 +53,7 @@ export async function wipeTake(
     const { rows } = await sql<Taken>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} LIMIT ${atMost}) AND ${still}
+      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} ${sql.limit(atMost)}) AND ${still}
       RETURNING id, storage_node AS "storageNode", generation, backend, media_generation AS "mediaGeneration",
         size_bytes AS "sizeBytes", filesystem, medium_failures AS "mediumFailures"`.execute(tx.db);
     return rows.map(wipeEffect);
