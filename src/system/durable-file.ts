@@ -4,8 +4,11 @@
  * Relies on rename(2) being atomic within a directory. Without the last fsync a power cut may bring the old content
  * (or absence) back after the caller was told otherwise.
  */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { Failure } from '../domain/errors.ts';
+import { makeDirectories, noDirectoryReason } from './directories.ts';
 
 const directoryMode = 0o700;
 const fileMode = 0o600;
@@ -20,16 +23,26 @@ export async function fsyncDirectory(path: string): Promise<void> {
   }
 }
 
-/** mkdir -p, durable: the parent of each directory that was made is fsynced. */
+/**
+ * mkdir -p, durable: the parent of each directory that was made is fsynced. The path is one of the configuration's:
+ * `invalid-configuration` where there can be no directory.
+ */
 export async function makeDirectoryDurably(path: string, mode: number = directoryMode): Promise<void> {
-  const target = resolve(path);
-  const first = await mkdir(target, { recursive: true, mode });
-  if (first === undefined) return;
-  const stop = dirname(resolve(first));
-  for (let directory = dirname(target); ; directory = dirname(directory)) {
-    await fsyncDirectory(directory);
-    if (directory === stop) return;
+  const made = configuredDirectory(resolve(path), mode);
+  for (const directory of made.toReversed()) await fsyncDirectory(dirname(directory));
+}
+
+/** Answers what was made, the outermost first. */
+export function configuredDirectory(path: string, mode: number = directoryMode): readonly string[] {
+  let reason: string | null = 'it is there already and is no directory';
+  try {
+    const made = makeDirectories(path, mode);
+    if (statSync(path).isDirectory()) return made;
+  } catch (error) {
+    reason = noDirectoryReason(error);
+    if (reason === null) throw error;
   }
+  throw new Failure('invalid-configuration', `${path} cannot be made a directory: ${reason}.`);
 }
 
 /** Replaces the file as a whole; afterwards the new content is there, over any crash. */

@@ -1,5 +1,5 @@
 /** The Docker volume plugin in one piece, for the program that runs the agent: its socket, and the TCP form if wanted. */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type http from 'node:http';
 import { dirname } from 'node:path';
 import type { Agent } from '../../agent/agent.ts';
@@ -8,7 +8,7 @@ import type { ListenAddress } from '../../config/values.ts';
 import { assert } from '../../domain/errors.ts';
 import { closeServer, listenOnSocket } from '../../http/listeners.ts';
 import type { Clock } from '../../system/clock.ts';
-import { replaceFile } from '../../system/durable-file.ts';
+import { configuredDirectory, replaceFile } from '../../system/durable-file.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { pluginServer } from './server.ts';
@@ -67,7 +67,7 @@ async function openSocket(
   if (socket === null) return null;
   const server = make();
   try {
-    await mkdir(dirname(socket.path), { recursive: true, mode: pluginDirectoryMode });
+    configuredDirectory(dirname(socket.path), pluginDirectoryMode);
     await listenOnSocket(server, { path: socket.path });
   } catch (error) {
     if (socket.required) throw error;
@@ -88,7 +88,7 @@ async function openTcp(
   const port = await listenOnTcp(server, listen);
   closers.push(() => closeServer(server));
   if (specFile === null) return port;
-  await mkdir(dirname(specFile), { recursive: true, mode: pluginDirectoryMode });
+  configuredDirectory(dirname(specFile), pluginDirectoryMode);
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   await replaceFile(specFile, `tcp://${host}:${port}\n`, specFileMode);
   closers.push(() => rm(specFile, { force: true }));

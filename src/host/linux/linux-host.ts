@@ -7,7 +7,7 @@
 //
 // Relies on: the state and exports directories belong to one instance; the kernel calls run on blocking threads.
 
-import { mkdir, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../config/limits.ts';
@@ -16,7 +16,7 @@ import type { Port } from '../../domain/host.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { BlockingPool, siblingModule } from '../../system/blocking-pool.ts';
 import { type RunCommand, runCommand } from '../../system/command.ts';
-import { errorCode, isAbsent } from '../../system/durable-file.ts';
+import { configuredDirectory, errorCode, isAbsent } from '../../system/durable-file.ts';
 import { makeFilesystemSeed } from '../../system/filesystem-seed.ts';
 import { HighWaterLog } from '../../system/high-water-log.ts';
 import type { Log } from '../../telemetry/log.ts';
@@ -103,7 +103,7 @@ export class LinuxHost implements Host {
   /** Makes the state directory, probes what this machine can do, and learns which devices are there already. */
   static async open(options: LinuxHostOptions): Promise<LinuxHost> {
     const settings = await settingsOf(options);
-    await mkdir(join(settings.stateDirectory, 'mnt'), { recursive: true, mode: 0o700 });
+    configuredDirectory(join(settings.stateDirectory, 'mnt'));
     const moduleUrl = siblingModule(import.meta.url, './kernel-calls');
     const pool = new BlockingPool({ moduleUrl, threads: settings.threads });
     try {
@@ -346,7 +346,7 @@ async function settingsOf(options: LinuxHostOptions): Promise<Settings> {
 
 /** The kernel shows paths without symbolic links, and what it shows is compared. */
 async function existingPath(path: string): Promise<string> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  configuredDirectory(path);
   return await realpath(path);
 }
 
