@@ -33,7 +33,8 @@ function engineWithImage(): Promise<DockerEngine> {
 }
 
 async function build(): Promise<DockerEngine> {
-  const engine = await DockerEngine.start({ teardown: (end) => ends.push(end) }, { network: 'machine' });
+  const options = { network: 'machine', withoutPlugins: true } as const;
+  const engine = await DockerEngine.start({ teardown: (end) => ends.push(end) }, options);
   await engine.importImage(baseImage, installDebianBase, ...debianBaseChanges);
   const words = ['build', '--network', 'host', '--build-arg', `BASE_IMAGE=${baseImage}`, '-t', 'fc-redirect'];
   await engine.docker(...words, projectRoot);

@@ -47,8 +47,8 @@ export class ComposedMachine {
     t.teardown(() => machine.#takeDown());
     await importRedisImage(engine, redisImage);
     await importPostgresImage(engine, postgresImage);
-    await engine.moveTo('bridged');
     machine.#makeDataDirectory();
+    await engine.moveTo('bridged');
     machine.#layOut({
       FCR_BASE_IMAGE: baseImage,
       FCR_POSTGRES_IMAGE: postgresImage,

@@ -1,7 +1,8 @@
 /**
  * One real dockerd with everything of its own: data, sockets, cgroup, network namespace (nothing but loopback in it,
  * unless told otherwise). It shares the mount namespace, as engines do, and finds plugins in /run/docker/plugins by their
- * sockets' names.
+ * sockets' names. It never forgets one: those of ended tests are asked as well, and each of them is waited for. An engine
+ * that needs none has a mount namespace of its own, without them.
  *
  * Processes are ended by pid: dockerd itself, and the shims and containers that outlive one that was killed.
  */
@@ -42,18 +43,30 @@ export type EngineNetwork = 'loopback' | 'bridged' | 'machine';
 
 export interface EngineOptions {
   readonly liveRestore?: boolean;
+  readonly withoutPlugins?: boolean;
   readonly network?: EngineNetwork;
 }
+
+const pluginDirectory = '/run/docker/plugins';
+/** What is mounted on the machine later goes there too, if it is below something shared; and on to containers from there. */
+const withoutPlugins = [
+  ...['unshare', '--mount', '--propagation', 'slave', 'sh', '-c'],
+  `mount --make-rshared / && mount -t tmpfs none ${pluginDirectory} && exec "$@"`,
+  'sh',
+];
 
 export class DockerEngine {
   readonly directory: string;
   readonly #liveRestore: boolean;
+  readonly #withoutPlugins: boolean;
   #network: EngineNetwork;
   #daemon: Daemon | null = null;
 
-  private constructor({ liveRestore = false, network = 'loopback' }: EngineOptions) {
+  private constructor(options: EngineOptions) {
+    const { liveRestore = false, withoutPlugins = false, network = 'loopback' } = options;
     this.directory = mkdtempSync('/var/tmp/fcr-docker-');
     this.#liveRestore = liveRestore;
+    this.#withoutPlugins = withoutPlugins;
     this.#network = network;
   }
 
@@ -127,8 +140,10 @@ export class DockerEngine {
     ];
     const inOwnNetwork = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
     const network = this.#network === 'machine' ? [] : inOwnNetwork;
+    mkdirSync(pluginDirectory, { recursive: true });
+    const view = this.#withoutPlugins ? withoutPlugins : [];
     this.#daemon = new Daemon(this.directory, {
-      argv: ['env', `PATH=${debianPath}`, ...network, 'dockerd', ...flags],
+      argv: ['env', `PATH=${debianPath}`, ...view, ...network, 'dockerd', ...flags],
       parentDeathSignal: 'KILL',
       logFile: at('dockerd.log'),
     });
