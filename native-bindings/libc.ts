@@ -37,7 +37,7 @@ const leaseTypes = { F_RDLCK: 0, F_WRLCK: 1, F_UNLCK: 2 } as const;
 const signalUrgent = 23;
 
 /** linux/fs.h */
-const blockRequests = { BLKFLSBUF: 0x1261, BLKGETSIZE64: 0x80081272, BLKROGET: 0x125e } as const;
+const blockRequests = { BLKFLSBUF: 0x1261, BLKROGET: 0x125e } as const;
 
 /** ioctl(2) with a buffer in and out. Returns the call's own value. */
 export function ioctlBuffer(descriptor: number, request: number, buffer: Uint8Array, what: string): number {
@@ -68,12 +68,6 @@ export function unmount(target: string): void {
 /** Writes back and drops what the page cache holds of a block device. */
 export function blockFlush(descriptor: number): void {
   ioctlValue(descriptor, blockRequests.BLKFLSBUF, 0, 'BLKFLSBUF');
-}
-
-export function blockSizeBytes(descriptor: number): number {
-  const answer = Buffer.alloc(8);
-  ioctlBuffer(descriptor, blockRequests.BLKGETSIZE64, answer, 'BLKGETSIZE64');
-  return Number(answer.readBigUInt64LE());
 }
 
 export function blockIsReadOnly(descriptor: number): boolean {

@@ -111,7 +111,7 @@ function asIs(payload: unknown): string {
 }
 
 /** Keys sorted, null and absent the same: equal requests are equal text. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) => {
     if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner;
     const stated = Object.entries(inner).filter(([, field]) => field !== null && field !== undefined);

@@ -8,7 +8,7 @@ import { limits } from '../config/limits.ts';
 import { type ErrorKind, errorCatalogue, Failure, type Problem, problem, problemOf } from '../domain/errors.ts';
 import type { ProblemDocument } from './schema/problem.ts';
 
-export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
+const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   invalid: 400,
   'unsupported-media': 415,
   unauthenticated: 401,

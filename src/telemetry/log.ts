@@ -51,7 +51,7 @@ const secretField =
   /("[\w-]*(?:token|secret|password|passwd|authorization|cookie|credential|private_?key)s?":\s*)(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\])/gi;
 
 /** Masks, in one line of JSON or in any other text: fields named as secrets, passwords of URLs, bearer tokens. */
-export function maskText(text: string): string {
+function maskText(text: string): string {
   return text
     .replaceAll(secretField, `$1"${mask}"`)
     .replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/?#@"]*):[^\s@/"]+@/gi, `$1:${mask}@`)

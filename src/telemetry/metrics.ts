@@ -130,11 +130,3 @@ export class Metrics {
     return this.#make.histogram({ name, help, labelNames: [], buckets: sizeBuckets });
   }
 }
-
-/** Metrics of a process without a store have nothing to mirror. */
-export const noSources: MirrorSources = {
-  counters: async () => null,
-  backlog: async () => null,
-  queueDepth: async () => null,
-  nodeLease: async () => null,
-};

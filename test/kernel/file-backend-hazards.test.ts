@@ -183,7 +183,7 @@ test.serial('hazard 3: a loop device whose file was deleted keeps its volume fro
 
 test.serial('hazard 3: devices are read unless the kernel says that nobody at all has the medium open', async (t) => {
   const directory = await scratchDirectory(t);
-  const backend = await FileBackend.open({ directory, sysfsRoot: join(directory, 'no-sysfs') });
+  const backend = await FileBackend.open({ directory, reservePercent: 0, sysfsRoot: join(directory, 'no-sysfs') });
   t.teardown(() => backend.close());
   const medium = { volumeId: 'vol_1', sizeBytes: mebibyte, filesystem: null, backend: 'file' };
   t.true((await backend.provision({ ...medium, generation: 1, mediaGeneration: 1 })).ok);

@@ -17,8 +17,9 @@ import { InProcessQueue } from '../../src/queue/in-process/in-process-queue.ts';
 import { SimulatedStorageNode } from '../../src/storage-node/simulator/simulated-storage-node.ts';
 import type { Store } from '../../src/store/store.ts';
 import { systemClock } from '../../src/system/clock.ts';
-import { Metrics, noSources } from '../../src/telemetry/metrics.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 import { Api } from './api.ts';
+import { noSources } from './no-sources.ts';
 
 /** A running API over a world of its own, both closed with the test. */
 export async function openApi(

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { limits } from '../../src/config/limits.ts';
 import { codeUnder, filesUnder, readText, type SourceFile } from './source-tree.ts';
 
 const lineLimit = 500;
@@ -8,6 +9,17 @@ test('no file holds more than can be held in the head', (t) => {
   const long = codeUnder('.').filter((file) => file.lines.length - 1 > lineLimit);
   t.deepEqual(
     long.map((file) => `${file.path}: ${file.lines.length - 1} lines, at most ${lineLimit}`),
+    [],
+  );
+});
+
+test('every limit is somewhere kept', (t) => {
+  const code = codeUnder('src')
+    .map(({ lines }) => lines.join('\n'))
+    .join('\n');
+  const kept = new Set(code.match(/\blimits\.\w+/g));
+  t.deepEqual(
+    Object.keys(limits).filter((name) => !kept.has(`limits.${name}`)),
     [],
   );
 });

@@ -3,8 +3,9 @@ import { limits } from '../../src/config/limits.ts';
 import { operationTypes } from '../../src/domain/operation.ts';
 import type { Pool } from '../../src/domain/pool.ts';
 import type { Backlog, StoreCounters } from '../../src/store/store.ts';
-import { Metrics, noSources } from '../../src/telemetry/metrics.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 import type { MirrorSources } from '../../src/telemetry/store-mirror.ts';
+import { noSources } from '../support/no-sources.ts';
 
 /** A clock that stands until it is moved, and a store that counts how often it is asked and can fail. */
 class World {

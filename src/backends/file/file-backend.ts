@@ -53,7 +53,7 @@ export interface FileBackendOptions {
   /** Where the directory is made that new filesystems are filled from; without it the first mount fills them. */
   readonly seedParent?: string;
   readonly reserveBytes?: number;
-  readonly reservePercent?: number;
+  readonly reservePercent: number;
   readonly runCommand?: RunCommand;
   readonly sysfsRoot?: string;
   readonly lockDeadlineMs?: number;
@@ -356,10 +356,9 @@ export class FileBackend implements Backend {
   }
 }
 
-const defaults: Omit<Required<FileBackendOptions>, 'directory' | 'canPunchHole' | 'seedParent'> = {
+const defaults: Omit<Required<FileBackendOptions>, 'directory' | 'reservePercent' | 'canPunchHole' | 'seedParent'> = {
   allocation: 'sparse',
   reserveBytes: limits.mediumReserveBytes,
-  reservePercent: limits.mediumReservePercent,
   runCommand,
   sysfsRoot: '/sys',
   lockDeadlineMs: limits.mediumLockMs,

@@ -13,7 +13,7 @@ import * as out from './output.ts';
 
 export const attachmentStates = Object.keys(attachmentTransitions) as AttachmentState[];
 const hostSides: readonly HostSide[] = ['none', 'claimed', 'attached', 'gone'];
-export const reportedHostSides = ['claimed', 'attached', 'gone', 'formatted'] as const;
+const reportedHostSides = ['claimed', 'attached', 'gone', 'formatted'] as const;
 
 const path = out.object<Path>('One way from the host to the volume.', {
   initiatorWwpn: out.wwpn('Port of the host.'),

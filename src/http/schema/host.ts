@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import { limits } from '../../config/limits.ts';
 import type { Attachment } from '../../domain/attachment.ts';
 import type { Host, InventoryBegun, Port, StorageNode } from '../../domain/host.ts';
@@ -76,7 +76,6 @@ export const hostBody = Type.Object(
   },
   { additionalProperties: false },
 );
-export type HostBody = Static<typeof hostBody>;
 
 const sequence = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
 
@@ -91,7 +90,6 @@ export const inventoryBody = Type.Object(
   },
   { additionalProperties: false },
 );
-export type InventoryBody = Static<typeof inventoryBody>;
 
 export interface InventoryAnswer {
   readonly wanted: readonly Attachment[];
