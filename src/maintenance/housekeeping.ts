@@ -3,10 +3,11 @@ import type { JournalStore, MaintenanceStore } from '../store/store.ts';
 import type { Reconciler } from './reconciler.ts';
 
 /** Effects whose worker has not come back are made due again; they are issued anew under a higher generation. */
-export function operationRecovery(store: JournalStore, wake: () => void): Reconciler {
+export function operationRecovery(store: JournalStore & MaintenanceStore, wake: () => void): Reconciler {
   return {
     name: 'operation-recovery',
     run: async () => {
+      await store.leasesCurtail();
       const due = await store.effectsRecover({ all: false });
       wake();
       return due;

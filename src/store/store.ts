@@ -195,6 +195,11 @@ export interface MaintenanceStore {
    * to wait for the change under way: it may be planned under the lease as it was.
    */
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null>;
+  /**
+   * Ends the leases of work (effects, provisioning, wipes) that last longer than any can: the clock has been set back
+   * since they were given. Answers how many.
+   */
+  leasesCurtail(): Promise<number>;
   leaseDrop(name: string, owner: string): Promise<void>;
   /** Whether anybody holds it now. */
   leaseHeld(name: string): Promise<boolean>;

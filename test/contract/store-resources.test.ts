@@ -1,6 +1,7 @@
 import test from 'ava';
 import { sql } from 'kysely';
 import { sqliteWorld } from '../support/store-world.ts';
+import { storeClockSuite } from './store-clock-suite.ts';
 import { storeEventsSuite } from './store-events-suite.ts';
 import { storeHistorySuite } from './store-history-suite.ts';
 import { storeHostsSuite } from './store-hosts-suite.ts';
@@ -15,6 +16,7 @@ storePoolsSuite(open);
 storeHostsSuite(open);
 storePoliciesSuite(open);
 storeEventsSuite(open);
+storeClockSuite(open);
 storeLoaderSuite(open);
 storeTransactionSuite(open);
 storeHistorySuite(open, 60);

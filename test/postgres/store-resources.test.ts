@@ -2,6 +2,7 @@ import test from 'ava';
 import { openPostgresStore } from '../../src/bin/compose/postgres-store.ts';
 import { Failure } from '../../src/domain/errors.ts';
 import { assertDurable, openPostgres } from '../../src/store/kysely/postgres.ts';
+import { storeClockSuite } from '../contract/store-clock-suite.ts';
 import { storeEventsSuite } from '../contract/store-events-suite.ts';
 import { storeHistorySuite } from '../contract/store-history-suite.ts';
 import { storeHostsSuite } from '../contract/store-hosts-suite.ts';
@@ -19,6 +20,7 @@ storePoolsSuite(open);
 storeHostsSuite(open);
 storePoliciesSuite(open);
 storeEventsSuite(open);
+storeClockSuite(open);
 storeLoaderSuite(open);
 storeHistorySuite(open, 12);
 

@@ -17,7 +17,7 @@ import { sql } from './sql.ts';
 import { type TakeOptions, takeOrder, unreferenced, volumesDelay } from './wipe.ts';
 
 /** The states of the index volumes_work, in its words: only then SQLite uses it. */
-const working = sql`(state = 'provisioning' OR state = 'wiping' OR state = 'retired' OR state = 'failed')`;
+export const working = sql`(state = 'provisioning' OR state = 'wiping' OR state = 'retired' OR state = 'failed')`;
 const unwanted = sql`state IN ('wiping', 'retired') AND ${unreferenced} AND (state = 'retired'
   OR pool IS NULL OR pool IN (SELECT name FROM pools WHERE pools.state = 'draining'))`;
 

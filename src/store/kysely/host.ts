@@ -70,10 +70,14 @@ export function hostDelete(database: Database, name: string): Promise<void> {
 
 /** Marks hosts that have been silent as offline. Answers their names. */
 export async function hostsExpire(database: Database, silentMs: number): Promise<readonly string[]> {
-  const silent = sql`state = 'online' AND last_seen_at < ${database.engine.now} - CAST(${silentMs} AS bigint)`;
-  const any = await database.read((db) => sql`SELECT 1 FROM hosts WHERE ${silent} LIMIT 1`.execute(db));
+  const { now } = database.engine;
+  const silent = sql`state = 'online' AND last_seen_at < ${now} - CAST(${silentMs} AS bigint)`;
+  // Seen in the future: the clock has been set back since, and its silence counts from now.
+  const ahead = sql`state = 'online' AND last_seen_at > ${now} + CAST(${silentMs} AS bigint)`;
+  const any = await database.read((db) => sql`SELECT 1 FROM hosts WHERE ${silent} OR ${ahead} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
+    await sql`UPDATE hosts SET last_seen_at = ${now} WHERE ${ahead}`.execute(tx.db);
     const { rows } = await sql<{ id: string; name: string }>`
       UPDATE hosts SET state = 'offline', version = version + 1 WHERE ${silent} RETURNING id, name`.execute(tx.db);
     for (const { id, name } of rows) tx.tell({ kind: 'host', id, name, state: 'offline' });

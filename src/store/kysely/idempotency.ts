@@ -62,7 +62,8 @@ export class KyselyIdempotencyStore implements IdempotencyStore {
     const { now } = this.#database.engine;
     const { rows } = await sql<{ claim: number }>`
       UPDATE remembered_answers SET created_at = ${now}
-      WHERE ${isClaimed(request, former)} AND created_at <= ${now} - ${sql.lit(limits.idempotencyClaimMs)}
+      WHERE ${isClaimed(request, former)}
+        AND NOT (created_at BETWEEN ${now} - ${sql.lit(limits.idempotencyClaimMs)} + 1 AND ${now})
       RETURNING created_at AS claim`.execute(db);
     if (rows[0] === undefined) throw inUse();
     return rows[0].claim;

@@ -27,6 +27,8 @@ export async function leaseTake(
       RETURNING token`.execute(db);
     if (extended.rows[0] !== undefined) return extended.rows[0].token;
     await sql`UPDATE sequences SET value = value WHERE name = 'commit'`.execute(db);
+    // No lease ends later than this: the clock has been set back since, and a dead owner would keep it for as long.
+    await sql`UPDATE leases SET until = ${until} WHERE name = ${name} AND until > ${until}`.execute(db);
     const taken = await sql<{ token: number }>`
       INSERT INTO leases (name, owner, token, until) VALUES (${name}, ${owner}, 1, ${until})
       ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until, token = leases.token + 1

@@ -8,6 +8,7 @@ import type {
   StoreCounters,
   VolumeSettle,
 } from '../store.ts';
+import { leasesCurtail } from './clock-set-back.ts';
 import { counters } from './counters.ts';
 import type { Database } from './database.ts';
 import { destroySettle, destroyTake } from './destroy.ts';
@@ -47,6 +48,10 @@ export class KyselyMaintenanceStore implements MaintenanceStore {
 
   freeVolumesDistrust(storageNode: string): Promise<number> {
     return freeVolumesDistrust(this.#database, storageNode);
+  }
+
+  leasesCurtail(): Promise<number> {
+    return leasesCurtail(this.#database);
   }
 
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null> {

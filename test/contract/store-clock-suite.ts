@@ -1,0 +1,93 @@
+/** HAZARD 18: the database's clock is set back by an hour, which is to say: what was written before is of an hour later. */
+import test from 'ava';
+import { sql } from 'kysely';
+import { KyselyIdempotencyStore } from '../../src/store/kysely/idempotency.ts';
+import { attach, createOnDemand, OperationWorld, poolDefaults, words } from '../support/operation-world.ts';
+import { type OpenWorld, refusal, type StoreWorld } from '../support/store-world.ts';
+
+const hourMs = 3_600_000;
+
+async function setBack({ database }: StoreWorld): Promise<void> {
+  for (const statement of [
+    sql`UPDATE batches SET lease_until = lease_until + ${hourMs} WHERE lease_until > 0`,
+    sql`UPDATE volumes SET lease_until = lease_until + ${hourMs} WHERE lease_until > 0`,
+    sql`UPDATE attachments SET lease_until = lease_until + ${hourMs} WHERE lease_until > 0`,
+    sql`UPDATE leases SET until = until + ${hourMs}`,
+    sql`UPDATE hosts SET last_seen_at = last_seen_at + ${hourMs}`,
+    sql`UPDATE remembered_answers SET created_at = created_at + ${hourMs}`,
+  ]) {
+    await statement.execute(database.kysely);
+  }
+}
+
+export function storeClockSuite(open: OpenWorld): void {
+  test('HAZARD 18: effects that did not come back are taken up again though the clock was set back', async (t) => {
+    const world = await OperationWorld.open(t, open, { free: 1 });
+    await world.run([createOnDemand('attached')]);
+    const ids = [await world.accept([createOnDemand('data')]), await world.accept([attach('attached')])];
+    t.is((await world.advance()).effects.length, 2);
+    await setBack(world.store);
+    t.is(await world.journal.effectsRecover({ all: false }), 0);
+    t.is(await world.store.maintenance.leasesCurtail(), 3);
+    t.is(await world.store.maintenance.leasesCurtail(), 0);
+    await sql`UPDATE batches SET lease_until = lease_until - 1 WHERE lease_until > 0`.execute(
+      world.store.database.kysely,
+    );
+    t.is(await world.journal.effectsRecover({ all: false }), 2);
+    await world.settle(await world.carryOut((await world.advance()).effects));
+    for (const id of ids) t.deepEqual(words(await world.batch(id)), ['done']);
+  });
+
+  test('HAZARD 18: volumes that were being made or wiped are taken up again though the clock was set back', async (t) => {
+    const world = await open(t);
+    const [id = ''] = await world.filledPool({ minFree: 1, maxVolumes: 3 });
+    await world.allocate(id, 'data');
+    await world.giveBack(id);
+    const { maintenance } = world;
+    await world.resources.poolUpdate('pool', { minFree: 3 }, null);
+    t.is((await maintenance.wipeTake({ all: false, atMost: 10 })).length, 1);
+    t.is((await maintenance.refillReserve('pool', 1)).length, 1);
+    await setBack(world);
+    t.deepEqual(await maintenance.wipeTake({ all: false, atMost: 10 }), []);
+    t.is(await maintenance.leasesCurtail(), 2);
+    t.is((await maintenance.wipeTake({ all: false, atMost: 10 })).length, 1);
+    t.is((await maintenance.refillRecover({ all: false, atMost: 10 })).length, 1);
+  });
+
+  test('no lease that was given by this clock is curtailed', async (t) => {
+    const world = await OperationWorld.open(t, open, { free: 1 });
+    await world.accept([createOnDemand('data')]);
+    await world.advance();
+    await world.store.maintenance.refillReserve(poolDefaults.name, 1);
+    t.is(await world.store.maintenance.leasesCurtail(), 0);
+  });
+
+  test('HAZARD 18: a lease whose owner is dead is free after its time though the clock was set back', async (t) => {
+    const world = await open(t);
+    const { maintenance, database } = world;
+    await maintenance.leaseTake('storage-node', 'dead', 60_000);
+    await setBack(world);
+    t.is(await maintenance.leaseTake('storage-node', 'next', 60_000), null);
+    await sql`UPDATE leases SET until = until - 60001`.execute(database.kysely);
+    t.is(await maintenance.leaseTake('storage-node', 'next', 60_000), 2);
+  });
+
+  test('HAZARD 18: a host that falls silent is offline in time though the clock was set back', async (t) => {
+    const world = await open(t);
+    await world.host();
+    await setBack(world);
+    t.deepEqual(await world.maintenance.hostsExpire(60_000), []);
+    await sql`UPDATE hosts SET last_seen_at = last_seen_at - 60001`.execute(world.database.kysely);
+    t.deepEqual(await world.maintenance.hostsExpire(60_000), ['host1']);
+  });
+
+  test('HAZARD 15: a key whose request died is free again though the clock was set back', async (t) => {
+    const world = await open(t);
+    const idempotency = new KyselyIdempotencyStore(world.database);
+    const request = { principal: 'p', route: 'POST /v1/tokens', key: 'key', bodyHash: 'x' };
+    await idempotency.idempotencyBegin(request);
+    t.is(await refusal(idempotency.idempotencyBegin(request)), 'idempotency-key-in-use');
+    await setBack(world);
+    t.like(await idempotency.idempotencyBegin(request), { first: false });
+  });
+}
