@@ -101,7 +101,6 @@ function registerUpdate(app: App, context: RouteContext): void {
       const version = await requiredVersion(request.headers['if-match'], current);
       const change = parseChange(request.body, await current());
       const policy = await context.controlPlane.store.flowPolicyUpdate(id, change, version);
-      context.controlPlane.nudge('export-reconcile');
       return reply.header('etag', etagOf(policy)).send(policy);
     },
   );
