@@ -88,7 +88,7 @@ export function errorText(told: Problem): string {
  * itself fails. No space in it: Go's client then quotes the whole line in its error, so that people read why.
  */
 export function unanswered(told: Problem): string {
-  return `FC-Redirect:${errorText(told).replaceAll(/\s+/g, '_').slice(0, 300)}\r\n\r\n`;
+  return `FC-Redirect:${errorText(told).replaceAll(/\s+/g, '_').slice(0, 400)}\r\n\r\n`;
 }
 
 export function saysAbsent(told: Problem): boolean {

@@ -21,11 +21,17 @@ export interface PluginServerOptions {
   readonly metrics: Pick<Metrics, 'dockerCallEnded'>;
 }
 
+interface Serving extends PluginServerOptions {
+  /** What the last look-up that had no answer met, for its repeats. */
+  unanswered: string | null;
+}
+
 /** Does not listen yet. */
 export function pluginServer(options: PluginServerOptions): http.Server {
+  const serving: Serving = { ...options, unanswered: null };
   const settings = { requestTimeout: limits.requestReceiveMs, requireHostHeader: false };
   const server = http.createServer(settings, (request, response) => {
-    answer(options, request, response).catch((error: unknown) => {
+    answer(serving, request, response).catch((error: unknown) => {
       options.log.debug({ err: error }, 'an engine did not wait for its answer');
       response.destroy();
     });
@@ -34,11 +40,7 @@ export function pluginServer(options: PluginServerOptions): http.Server {
   return server;
 }
 
-async function answer(
-  options: PluginServerOptions,
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
-): Promise<void> {
+async function answer(serving: Serving, request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
   const path = (request.url ?? '').replace(/^\/+/, '').replace(/\?.*$/s, '');
   if (request.method !== 'POST' || !isPluginMethod(path)) {
     request.resume();
@@ -50,12 +52,16 @@ async function answer(
     send(response, 403, { Err: 'Web pages and requests for other hosts are not answered by this plugin.' });
     return;
   }
-  const { status, body, problem } = await called(options, path, request);
-  if (path === 'VolumeDriver.Get' && problem !== null && !saysAbsent(problem)) {
+  const { status, body, problem } = await called(serving, path, request);
+  if (problem !== null && hasNoAnswer(path, problem)) {
     request.socket.end(unanswered(problem));
     return;
   }
   send(response, status, body);
+}
+
+function hasNoAnswer(method: PluginMethod, problem: Problem): boolean {
+  return method === 'VolumeDriver.Get' && !saysAbsent(problem);
 }
 
 function isOverTcp({ socket }: http.IncomingMessage): boolean {
@@ -73,22 +79,23 @@ function mayBeOfWebPage({ headers }: http.IncomingMessage): boolean {
   return host !== '' && !isLoopback(bracketed ?? plain ?? '');
 }
 
-async function called(options: PluginServerOptions, method: PluginMethod, request: http.IncomingMessage) {
-  const { driver, clock, metrics } = options;
+async function called(serving: Serving, method: PluginMethod, request: http.IncomingMessage) {
+  const { driver, clock, metrics } = serving;
   const began = clock.monotonic();
   const took = () => clock.monotonic() - began;
   let name = '';
   try {
     const asked = parseRequest(await received(request));
     name = asked.name;
-    if (name === '' && isOfVolume(method)) throw new Repeated();
+    if (name === '' && isOfVolume(method)) throw new Repeated(serving.unanswered);
     const body = await calls[method](driver, asked);
     metrics.dockerCallEnded(method, 'succeeded', took());
     return { status: 200, body, problem: null };
   } catch (error) {
     const told = problemOf(error);
     metrics.dockerCallEnded(method, errorCatalogue[told.code].kind, took());
-    logFailure(options, { method, volume: name, durationMs: Math.round(took()) }, told, error);
+    if (hasNoAnswer(method, told) && !(error instanceof Repeated)) serving.unanswered = told.detail;
+    logFailure(serving, { method, volume: name, durationMs: Math.round(took()) }, told, error);
     return { status: failureStatus, body: { Err: errorText(told) }, problem: told };
   }
 }
@@ -98,9 +105,11 @@ async function called(options: PluginServerOptions, method: PluginMethod, reques
  * for one of no volume it would be answered as done, and nothing would be.
  */
 class Repeated extends Failure {
-  constructor() {
+  constructor(unanswered: string | null) {
     const detail = 'The exchange broke off before its answer, and the repeat does not say which volume is meant.';
-    super('controller-unavailable', `${detail} The agent was restarted, or its log says why.`);
+    const why =
+      unanswered === null ? 'The agent was restarted, or its log says why.' : `The last one met: ${unanswered}`;
+    super('controller-unavailable', `${detail} ${why}`);
   }
 }
 
