@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../../migrations/0001-initial.ts';
 import { perObject } from './per-object.ts';
-import { type Sql, sql } from './sql.ts';
+import { quoted, Sql, sql } from './sql.ts';
 import { listColumn, listTable, SqliteList } from './sqlite-lists.ts';
 
 /**
@@ -19,7 +19,7 @@ export interface SqlEngine {
   statement(texts: readonly string[]): string;
   /** A table expression over a list of objects. Its text is kept by `columns`, which should be the same object each time. */
   rows(list: readonly object[], columns: Columns): Sql;
-  /** A subquery that yields the strings of a list, for `IN (...)`. */
+  /** What yields the strings of a list, for `IN ...`: in parentheses. */
   texts(list: readonly string[]): Sql;
   /** The text of one field of a JSON object that is kept as text; NULL where it is absent. */
   jsonField(column: string, field: string): Sql<string | null>;
@@ -49,7 +49,13 @@ export interface FirstRows {
 const sqliteColumns = perObject((columns: Columns) => {
   const names = Object.keys(columns);
   const picks = names.map((name, index) => sql`${sql.ref(listColumn(index))} AS ${sql.id(name)}`);
-  return { names, picks: sql.fixed(sql`${sql.join(picks)} FROM ${sql.id(listTable(names.length))}`) };
+  const texts = names.map((name) => ` AS ${quoted(name)}`);
+  return {
+    names,
+    many: sql.fixed(sql`${sql.join(picks)} FROM ${sql.id(listTable(names.length))}`),
+    /** What stands around the values of the only row. */
+    one: ['(SELECT ', ...texts.slice(0, -1).map((text) => `${text}, `), `${texts.at(-1)})`],
+  };
 });
 
 export const sqliteEngine: SqlEngine = {
@@ -57,10 +63,22 @@ export const sqliteEngine: SqlEngine = {
   begin: 'BEGIN IMMEDIATE',
   statement: (texts) => texts.join('?'),
   rows(list, columns) {
-    const { names, picks } = sqliteColumns(columns);
-    return sql`(SELECT ${picks}(${new SqliteList(list, names)}))`;
+    const { names, many, one } = sqliteColumns(columns);
+    const [row] = list;
+    // A row alone is cheaper as so many parameters than as a table.
+    if (row !== undefined && list.length === 1) {
+      return new Sql(
+        one,
+        names.map((name) => Reflect.get(row, name) ?? null),
+      );
+    }
+    return sql`(SELECT ${many}(${new SqliteList(list, names)}))`;
   },
-  texts: (list) => sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.id(listTable(1))}(${SqliteList.ofTexts(list)}))`,
+  texts(list) {
+    const [text] = list;
+    if (text !== undefined && list.length === 1) return sql`(${text})`;
+    return sql`(SELECT ${sql.ref(listColumn(0))} FROM ${sql.id(listTable(1))}(${SqliteList.ofTexts(list)}))`;
+  },
   jsonField: (column, field) => sql`(${sql.ref(column)} ->> ${field})`,
   joinFirst: (table, first) =>
     sql`JOIN ${sql.id(table)} AS ${sql.id(first.as)}

@@ -104,7 +104,7 @@ function join(items: readonly (SqlValue | Sql)[], separator: Sql = comma): Sql {
   return new Sql(new Array<string>(parts.length + 1).fill(''), parts);
 }
 
-function quoted(name: string): string {
+export function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
