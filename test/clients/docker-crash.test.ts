@@ -1,9 +1,13 @@
 /** The product, or dockerd, is killed while containers use volumes. */
+import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
+import { MountJournal } from '../../src/agent/mount-journal.ts';
 import { until } from '../support/daemon.ts';
 import { type EngineOptions, image } from '../support/docker-engine.ts';
 import { callPlugin, DockerWorld } from '../support/docker-world.ts';
 import { testOf } from '../support/groups.ts';
+import { takeDownMounts } from '../support/linux-host-harness.ts';
+import type { StandaloneMachine } from '../support/standalone-machine.ts';
 
 const test = testOf('clients').serial;
 const deadlineMs = 150_000;
@@ -75,4 +79,52 @@ test('dockerd with live-restore is killed: the running container keeps the volum
   await engine.docker('volume', 'rm', 'data');
   t.is(await machine.controller.volumeGet('data'), null);
   await world.comesToRest(t);
+});
+
+/** The next start of the agent is in another boot than its records. */
+async function forgetBoot(machine: StandaloneMachine): Promise<void> {
+  const journal = await MountJournal.open(join(machine.directory, 'data/agent/mounts.journal'));
+  for (const record of journal.list()) await journal.put({ ...record, bootId: 'before' });
+  await journal.close();
+}
+
+test('HAZARDS 19: the machine goes down: a container that is started again has its volume, that of another is given back', async (t) => {
+  t.timeout(deadlineMs);
+  const world = await DockerWorld.start(t);
+  const { engine, machine } = world;
+  const script = 'echo once more >> /data/file; sync; sleep 600';
+  for (const [name, restart] of [
+    ['again', 'always'],
+    ['died', 'no'],
+  ] as const) {
+    await world.create(name);
+    await engine.docker(
+      ...['run', '-d', '--restart', restart, '--name', name, '-v', `${name}:/data`, image, 'sh', '-c', script],
+    );
+  }
+  const hasRun = async (name: string, times: number) => {
+    const written = Array.from({ length: times }, () => 'once more').join('\n');
+    const read = () => engine.docker('exec', name, 'cat', '/data/file').catch(() => '');
+    await until(async () => (await read()) === written, { what: `${name} has run`, timeoutMs: 60_000, everyMs: 50 });
+  };
+  await Promise.all([hasRun('again', 1), hasRun('died', 1)]);
+  await machine.kill();
+  await engine.goDown();
+  takeDownMounts(machine.directory);
+  await forgetBoot(machine);
+
+  await machine.start();
+  await engine.up();
+  await hasRun('again', 2);
+  const volumes = async () => (await machine.mounts()).map(({ volume }) => volume);
+  await until(async () => String(await volumes()) === 'again', { what: 'the other volume is given back' });
+  t.deepEqual(
+    (await machine.controller.attachmentPage()).items.map(({ volume }) => volume),
+    ['again'],
+  );
+  await engine.docker('start', 'died');
+  await hasRun('died', 2);
+  await engine.docker('rm', '-f', 'again', 'died');
+  await world.comesToRest(t);
+  await engine.docker('volume', 'rm', 'again', 'died');
 });

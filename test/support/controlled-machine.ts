@@ -11,7 +11,7 @@ import type { MountView } from '../../src/agent/mount-schema.ts';
 import { ControllerClient } from '../../src/http/client.ts';
 import { type Call, ClientTransport } from '../../src/http/client-transport.ts';
 import { FcrProcess } from './fcr-process.ts';
-import { loopsBelow, mountsBelow, quietly, requireKernel } from './linux-host-harness.ts';
+import { requireKernel, takeDownMounts } from './linux-host-harness.ts';
 
 export const hostName = 'node1';
 
@@ -89,8 +89,7 @@ export class ControlledMachine {
     this.client.close();
     for (const agent of this.#agents) await agent.end();
     await this.controller.kill();
-    for (const path of mountsBelow(this.directory).reverse()) quietly('umount', [path]);
-    for (const device of loopsBelow(this.directory)) quietly('losetup', ['-d', device]);
+    takeDownMounts(this.directory);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

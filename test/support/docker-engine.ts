@@ -173,6 +173,14 @@ export class DockerEngine {
     }
   }
 
+  /** As with its machine: what dockerd has started and mounted is gone as well, and all that it keeps in memory. */
+  async goDown(): Promise<void> {
+    await this.kill();
+    await endAllOf(this.directory, this.#cgroup);
+    for (const path of mountsBelow(this.directory).reverse()) quietly('umount', ['-l', path]);
+    rmSync(join(this.directory, 'exec'), { recursive: true, force: true });
+  }
+
   get log(): string {
     return readFileSync(join(this.directory, 'dockerd.log'), 'utf8');
   }

@@ -212,6 +212,11 @@ export function mountsBelow(directory: string): string[] {
   return lines.map((line) => line.split(' ')[4] ?? '').filter((path) => path.startsWith(`${directory}/`));
 }
 
+export function takeDownMounts(directory: string): void {
+  for (const path of mountsBelow(directory).reverse()) quietly('umount', [path]);
+  for (const device of loopsBelow(directory)) quietly('losetup', ['-d', device]);
+}
+
 export function quietly(program: string, args: readonly string[]): void {
   try {
     execFileSync(program, args, { stdio: 'ignore' });

@@ -10,7 +10,7 @@ import type { MountView } from '../../src/agent/mount-schema.ts';
 import { ControllerClient } from '../../src/http/client.ts';
 import { type Call, ClientTransport } from '../../src/http/client-transport.ts';
 import { Daemon, until } from './daemon.ts';
-import { loopsBelow, mountsBelow, quietly, requireKernel } from './linux-host-harness.ts';
+import { loopsBelow, mountsBelow, requireKernel, takeDownMounts } from './linux-host-harness.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -138,8 +138,7 @@ export class StandaloneMachine {
     this.agent.close();
     this.transport.close();
     await this.kill();
-    for (const path of mountsBelow(this.directory).reverse()) quietly('umount', [path]);
-    for (const device of loopsBelow(this.directory)) quietly('losetup', ['-d', device]);
+    takeDownMounts(this.directory);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
