@@ -42,6 +42,11 @@ export function allocate(fd: number, offset: number, lengthBytes: number): void 
   changeAllocation({ fd, mode: 0, offset, lengthBytes });
 }
 
+/** Gives the file blocks for its first bytes, also beyond its end, which stays where it is. */
+export function allocateAhead(fd: number, lengthBytes: number): void {
+  changeAllocation({ fd, mode: FALLOC_FL_KEEP_SIZE, offset: 0, lengthBytes });
+}
+
 /** Frees the blocks of the range; it reads as zeroes. `EOPNOTSUPP` where the filesystem cannot. */
 export function punchHole(fd: number, offset: number, lengthBytes: number): void {
   changeAllocation({ fd, mode: FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, lengthBytes });

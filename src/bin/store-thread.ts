@@ -2,10 +2,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../domain/errors.ts';
 import { groupPlanner } from '../operations/planner.ts';
+import { type Database, isFull } from '../store/kysely/database.ts';
 import type { JournalOptions } from '../store/kysely/journal.ts';
 import { kyselyStore } from '../store/kysely/kysely-store.ts';
 import { migrate } from '../store/kysely/migrate.ts';
 import { openSqlite } from '../store/kysely/sqlite.ts';
+import { SqliteRoom } from '../store/kysely/sqlite-room.ts';
 import { serveStore, tellFatal } from '../store/thread/serve-store.ts';
 
 export interface StoreThreadData {
@@ -16,6 +18,23 @@ export interface StoreThreadData {
 const port = parentPort;
 assert(port !== null, 'store-thread-port');
 const { file, options }: StoreThreadData = workerData;
-const database = openSqlite(file, (error) => tellFatal(port, error));
-await migrate(database);
-serveStore(port, kyselyStore(database, groupPlanner, options));
+const room = SqliteRoom.forStart(file);
+const database = await opened((error) => tellFatal(port, error));
+room.keep();
+const store = kyselyStore(database, groupPlanner, options);
+const close = async () => {
+  await store.close();
+  room.close();
+};
+serveStore(port, { ...store, close });
+
+async function opened(onFatal: (error: unknown) => void): Promise<Database> {
+  try {
+    const database = openSqlite(file, onFatal);
+    await migrate(database);
+    return database;
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    throw new Error('The disk of the store is full: free some space, then start again.', { cause: error });
+  }
+}

@@ -74,6 +74,11 @@ export const limits = {
   /** Attempts in a row that fail by a volume's own medium before it is quarantined. */
   mediumFailures: 10,
   reconcileSoonMs: 250,
+  // store
+  storeLogBytes: 64 * 1024 * 1024,
+  storeLogIndexBytes: 256 * 1024,
+  storeStartBytes: 8 * 1024 * 1024,
+  storeRoomRetryMs: 10_000,
   postgresConnections: 8,
   postgresPlanMs: 1_000,
   postgresAnswerMs: 30_000,

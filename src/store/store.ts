@@ -287,6 +287,8 @@ export interface NodeIntent {
 }
 
 export interface StoreCounters {
+  /** Whether changes find space on the disk. */
+  readonly hasSpace: boolean;
   /** Rows inserted, updated and deleted so far, as the database itself counts them. */
   readonly rowChanges: number;
   readonly pools: readonly Pool[];

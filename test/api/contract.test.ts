@@ -302,6 +302,14 @@ test('a pool that is blocked degrades the service, and takes it from nobody', as
   t.is((await ask()).status, 200);
 });
 
+test('HAZARD 16: a store whose disk is full takes nothing more, and says why', async (t) => {
+  const store = (real: Store) => ({ counters: async () => ({ ...(await real.counters()), hasSpace: false }) });
+  const { api } = await openApi(t, () => ({}), {}, { store });
+  const answer = await api.ask({ method: 'GET', url: '/readyz', token: null });
+  const reason = 'The disk of the store is full: nothing can be changed until there is space again.';
+  t.like(answer, { status: 503, body: { unready: [{ part: 'store', reason }] } });
+});
+
 test('a batch that a bug keeps from being carried on is named in readiness, and degrades the service', async (t) => {
   const parkedBatches = [
     { id: 'batch_1', reason: 'assertion planted failed' },

@@ -48,11 +48,11 @@ function koffiViolation(item: Import): string | null {
 }
 
 const mayUseBindings =
-  /^native-bindings\/|^src\/host\/linux\/|^src\/backends\/|^src\/fabric\/lio\/|^src\/system\/(?:blocking|command|directory-lock)/;
+  /^native-bindings\/|^src\/host\/linux\/|^src\/backends\/|^src\/fabric\/lio\/|^src\/system\/(?:allocate-ahead|blocking|command|directory-lock)/;
 
 function bindingsViolation(item: Import): string | null {
   if (!item.target.startsWith('native-bindings/') || mayUseBindings.test(item.file)) return null;
-  return 'native-bindings are for src/host/linux, src/backends, src/fabric/lio, src/system/blocking*, command and directory-lock';
+  return 'native-bindings are for src/host/linux, src/backends, src/fabric/lio, src/system/allocate-ahead, blocking*, command and directory-lock';
 }
 
 function adapterViolation(item: Import, from: Rung, to: Rung): string | null {

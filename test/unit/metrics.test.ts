@@ -23,6 +23,7 @@ class World {
         pools: this.pools,
         operationsWaiting: 3,
         wipeBacklog: 4,
+        hasSpace: true,
         rowChanges: 6,
         attachmentsByState: { exported: 5 },
       };

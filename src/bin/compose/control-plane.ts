@@ -19,7 +19,7 @@ import { JournalIntake } from '../../operations/intake.ts';
 import { OperationWorker } from '../../operations/worker.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { StorageNode } from '../../storage-node/storage-node.ts';
-import type { Backlog, Store } from '../../store/store.ts';
+import type { Backlog, Store, StoreCounters } from '../../store/store.ts';
 import { systemClock } from '../../system/clock.ts';
 import { withDeadline } from '../../system/deadline.ts';
 import { Remembered } from '../../system/remembered.ts';
@@ -222,13 +222,11 @@ function remembered<T>(look: () => Promise<T>): Remembered<T> {
 }
 
 async function lookAtStore(store: Store): Promise<StoreLook> {
-  const [{ pools }, { parkedBatches }] = await Promise.all([store.counters(), store.backlog()]);
-  return { pools, parkedBatches };
+  const [{ pools, hasSpace }, { parkedBatches }] = await Promise.all([store.counters(), store.backlog()]);
+  return { pools, hasSpace, parkedBatches };
 }
 
-interface StoreLook extends Pick<Backlog, 'parkedBatches'> {
-  readonly pools: readonly Pool[];
-}
+type StoreLook = Pick<Backlog, 'parkedBatches'> & Pick<StoreCounters, 'pools' | 'hasSpace'>;
 
 async function readiness(
   queue: Queue,
@@ -239,13 +237,19 @@ async function readiness(
   const trouble = queue.trouble();
   const degraded: PartCondition[] = trouble === null ? [] : [{ part: 'queue', reason: trouble }];
   try {
-    const { pools, parkedBatches } = await withDeadline(look.get(), limits.readinessMs);
+    const { pools, hasSpace, parkedBatches } = await withDeadline(look.get(), limits.readinessMs);
+    if (!hasSpace) unready.push(storeFull);
     degraded.push(...blockedPools(pools), ...parkedOperations(parkedBatches));
   } catch (error) {
     unready.push({ part: 'store', reason: error instanceof Error ? error.message : String(error) });
   }
   return { unready, degraded };
 }
+
+const storeFull: PartCondition = {
+  part: 'store',
+  reason: 'The disk of the store is full: nothing can be changed until there is space again.',
+};
 
 /** Attaches, detaches and deletes are carried out all the same. */
 function blockedPools(pools: readonly Pool[]): PartCondition[] {

@@ -9,6 +9,7 @@ import { wipeBacklog } from './wipe.ts';
 export async function counters(database: Database): Promise<StoreCounters> {
   const pools = await database.read((db) => db.selectFrom('pools').selectAll().orderBy('name').execute());
   return {
+    hasSpace: await database.hasSpace(),
     rowChanges: await rowChanges(database),
     pools: pools.map(poolResource),
     operationsWaiting: await operationsWaiting(database),

@@ -19,6 +19,8 @@ export class Database {
   readonly connection: Connection;
   readonly #fatal: (error: unknown) => void;
   #statements = 0;
+  /** The last transaction found no space on the disk. */
+  #isFull = false;
   /** Of the changes that this process has committed. */
   #highestCommit = 0;
 
@@ -57,6 +59,14 @@ export class Database {
     return this.#transaction(work);
   }
 
+  /** Whether the last transaction found space; where it did not, a small one is tried now. */
+  async hasSpace(): Promise<boolean> {
+    if (!this.#isFull) return true;
+    const probe = this.plain((db) => sql`UPDATE meta SET value = value WHERE key = 'store-id'`.execute(db));
+    await probe.catch(() => undefined);
+    return !this.#isFull;
+  }
+
   async change<T>(work: (tx: Change) => Promise<T>): Promise<T> {
     let commit = 0;
     const answer = await this.#transaction(async (db) => {
@@ -82,7 +92,9 @@ export class Database {
   async #transaction<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#connection((db) => this.#attempt(db, work));
+        const answer = await this.#connection((db) => this.#attempt(db, work));
+        this.#isFull = false;
+        return answer;
       } catch (error) {
         if (attempt >= attemptsMax || !isTransient(error)) throw this.#translate(error);
       }
@@ -120,8 +132,10 @@ export class Database {
   #translate(error: unknown): unknown {
     if (error instanceof Failure) return error;
     const code = codeOf(error);
-    if (code.startsWith('SQLITE_FULL') || code === '53100')
-      return new Failure('out-of-space', 'The store has no space left.', { cause: error });
+    if (isFull(error)) {
+      this.#isFull = true;
+      return new Failure('store-unavailable', 'The disk of the store is full: nothing was changed.', { cause: error });
+    }
     if (code.startsWith('SQLITE_IOERR') || code.startsWith('SQLITE_CORRUPT')) this.#fatal(error);
     if (isConnectionLoss(code, error)) {
       return new Failure('store-unavailable', 'The store does not answer; the outcome is unknown.', { cause: error });
@@ -239,6 +253,13 @@ function codeOf(error: unknown): string {
 /** Deadlock, serialisation failure, a plan of before a migration: the database rolled back and asks for a repeat. */
 function isTransient(error: unknown): boolean {
   return ['40001', '40P01', '0A000'].includes(codeOf(error));
+}
+
+/** SHMSIZE: the index of SQLite's log could not grow. It is in memory only; what is on the disk can be trusted. */
+const fullCodes: ReadonlySet<string> = new Set(['SQLITE_FULL', 'SQLITE_IOERR_SHMSIZE', '53100']);
+
+export function isFull(error: unknown): boolean {
+  return fullCodes.has(codeOf(error)) || (error instanceof Error && error.cause !== undefined && isFull(error.cause));
 }
 
 /** Of the system: the server, its machine, the way to it or its name cannot be had. */

@@ -1,5 +1,6 @@
 import SqliteDatabase from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
+import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { Database } from './database.ts';
 import { sqliteEngine } from './engine.ts';
@@ -19,7 +20,7 @@ export function openSqlite(path: string, fatal: (error: unknown) => void): Datab
   sqlite.pragma('cache_size = -65536');
   // In pages, and just within the limit of the log: a page that changes often goes to the database once a checkpoint.
   sqlite.pragma('wal_autocheckpoint = 16000');
-  sqlite.pragma('journal_size_limit = 67108864');
+  sqlite.pragma(`journal_size_limit = ${limits.storeLogBytes}`);
   assert(sqlite.pragma('synchronous', { simple: true }) === 2, 'sqlite-synchronous-full');
   assert(sqlite.pragma('journal_mode', { simple: true }) === 'wal', 'sqlite-journal-wal');
   let database: Database | null = null;
