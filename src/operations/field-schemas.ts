@@ -46,6 +46,10 @@ export function text(words: FieldText): TUnsafe<string> {
   return Type.Unsafe<string>({ type: 'string', ...textRules, ...words });
 }
 
+export function maybeText(words: FieldText): Maybe<string> {
+  return Type.Optional(Type.Unsafe<string | null>({ type: ['string', 'null'], ...textRules, ...words }));
+}
+
 /** Any spelling; `parseWwpn` has the last word. */
 export function wwpn(text: FieldText): TUnsafe<string> {
   return Type.Unsafe<string>({ type: 'string', maxLength: 64, ...wwpnText(text) });

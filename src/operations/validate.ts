@@ -63,7 +63,10 @@ const volumeDetach = Type.Object(
           'From the host itself: its device of this epoch is proved to be gone; roles `admin` and `host` only.',
       },
     ),
-    goneProof: field.maybeReference({ description: 'How that was proved; kept with the operation.' }),
+    goneProof: field.maybeText({
+      description: 'How that was proved; kept with the operation.',
+      examples: ['exclusive-open /dev/loop3'],
+    }),
   },
   closed,
 );

@@ -190,6 +190,7 @@ test('what only a host can know is taken from hosts and administrators, alone an
   const token = api.tokens.operator;
   const claim = { volume: 'v', host: 'node1', accessMode: 'read-only-many', claim: true };
   const attachment = own.split('/').at(-1) ?? '';
+  const proof = 'exclusive-open /dev/loop3';
   const inBatch = (type: string, params: object) => ({
     method: 'POST' as const,
     url: '/v1/operation-batches',
@@ -198,9 +199,9 @@ test('what only a host can know is taken from hosts and administrators, alone an
   });
   for (const asked of [
     { method: 'POST' as const, url: '/v1/attachments', body: claim, token },
-    { method: 'DELETE' as const, url: `${own}?goneEpoch=1&goneProof=word`, token },
+    { method: 'DELETE' as const, url: `${own}?goneEpoch=1&goneProof=${encodeURIComponent(proof)}`, token },
     inBatch('volume.attach', claim),
-    inBatch('volume.detach', { attachment, goneEpoch: 1, goneProof: 'word' }),
+    inBatch('volume.detach', { attachment, goneEpoch: 1, goneProof: proof }),
   ]) {
     t.like(await api.ask(asked), { status: 403, body: { code: 'forbidden' } });
   }
