@@ -1,7 +1,8 @@
-import type { AttachmentRow, Changed, FlowPolicyRow, GroupPlan, PoolCount, VolumeRow } from '../group.ts';
+import type { AttachmentRow, Changed, FlowPolicyRow, GroupPlan, VolumeRow } from '../group.ts';
 import { writeBatches } from './batch-rows.ts';
 import { type Change, together } from './database.ts';
 import type { Columns } from './engine.ts';
+import { poolCountsApply } from './pool-counts.ts';
 import { assertAffected, type ChangedRecord, insertRows, removeRows, updateRows, type Versioned } from './row-sets.ts';
 import {
   attachmentColumns,
@@ -40,7 +41,7 @@ export async function writePlan(
     writeAttachments(tx, plan.attachments),
     writeFlowPolicies(tx, plan.flowPolicies),
     writeLuns(tx, plan),
-    writePools(tx, plan),
+    poolCountsApply(tx.db, tx.engine, plan.poolDeltas),
     insertRows(tx, 'operations', operationColumns, operations),
     writeBatches(tx, plan.batches, fresh),
     writeWaits(tx, plan, hasWaits),
@@ -144,34 +145,6 @@ async function writeLuns(tx: Change, { luns }: GroupPlan): Promise<void> {
     ON CONFLICT (initiator_wwpn, target_wwpn, lun) DO UPDATE SET attachment = excluded.attachment
       WHERE luns.attachment IS NULL OR excluded.attachment IS NULL`.execute(tx.db);
   assertAffected(answer, rows, 'write-luns');
-}
-
-const poolCounts: readonly PoolCount[] = [
-  'provisioning',
-  'free',
-  'allocated',
-  'wiping',
-  'failed',
-  'retired',
-  'hits',
-  'misses',
-];
-const poolDeltaColumns: Columns = {
-  pool: 'text',
-  ...Object.fromEntries(poolCounts.map((count) => [count, 'bigint'] as const)),
-};
-const poolSums = sql.fixed(
-  sql.join(poolCounts.map((count) => sql`${sql.id(count)} = t.${sql.id(count)} + c.${sql.id(count)}`)),
-);
-
-async function writePools({ db, engine }: Change, { poolDeltas }: GroupPlan): Promise<void> {
-  if (poolDeltas.length === 0) return;
-  const rows = poolDeltas.map(({ pool, counts }) => ({
-    pool,
-    ...Object.fromEntries(poolCounts.map((count) => [count, counts[count] ?? 0] as const)),
-  }));
-  const list = engine.rows(rows, poolDeltaColumns);
-  await sql`UPDATE pools AS t SET ${poolSums} FROM ${list} c WHERE t.name = c.pool`.execute(db);
 }
 
 /** The rows of the operations that end with the plan. */

@@ -9,7 +9,7 @@ import { assert } from '../../domain/errors.ts';
 import type { VolumeState } from '../../domain/volume.ts';
 import type { PoolCount, PoolDelta } from '../group.ts';
 import type { Connection } from './database.ts';
-import type { ColumnType, SqlEngine } from './engine.ts';
+import type { Columns, SqlEngine } from './engine.ts';
 import { sql } from './sql.ts';
 
 const counts: readonly PoolCount[] = [
@@ -22,17 +22,20 @@ const counts: readonly PoolCount[] = [
   'hits',
   'misses',
 ];
-const columns: Readonly<Record<string, ColumnType>> = {
+const columns: Columns = {
   pool: 'text',
   ...Object.fromEntries(counts.map((count) => [count, 'bigint'] as const)),
 };
+
+const sums = sql.fixed(
+  sql.join(counts.map((count) => sql`${sql.id(count)} = ${sql.ref(`pools.${count}`)} + ${sql.ref(`j.${count}`)}`)),
+);
 
 /** One statement for any number of pools. */
 export async function poolCountsApply(db: Connection, engine: SqlEngine, deltas: readonly PoolDelta[]): Promise<void> {
   const rows = deltas.filter(changesSomething).map(({ pool, counts: by }) => ({ ...zero, ...by, pool }));
   if (rows.length === 0) return;
-  const sets = counts.map((count) => sql`${sql.id(count)} = ${sql.ref(`pools.${count}`)} + ${sql.ref(`j.${count}`)}`);
-  const answer = await sql`UPDATE pools SET ${sql.join(sets)} FROM ${engine.rows(rows, columns)} AS j
+  const answer = await sql`UPDATE pools SET ${sums} FROM ${engine.rows(rows, columns)} AS j
     WHERE pools.name = j.pool RETURNING pools.name`.execute(db);
   assert(answer.rows.length === rows.length, 'pool-counts-of-unknown-pool');
 }
