@@ -99,6 +99,7 @@ export class Agent {
       releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
       mounts: limits.mountsPerHost,
+      epochs: limits.agentEpochs,
     };
     const volumesDirectory = join(await resolvedPath(options.stateDirectory, () => false), 'volumes');
     const begin = () => link.call((controller) => controller.inventoryBegin(hostName));

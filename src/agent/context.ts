@@ -27,6 +27,8 @@ export interface AgentLimits {
   /** How long a mount repeats an attach that the controller refuses for the moment. */
   readonly attachRetryMs: number;
   readonly mounts: number;
+  /** How many volumes' epochs are remembered before those of volumes that are no more are looked for. */
+  readonly epochs: number;
 }
 
 export interface AgentLogger {

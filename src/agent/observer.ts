@@ -45,7 +45,8 @@ export function observedHost(host: Host, observer: AgentObserver): Host {
     unmount: (path) => timed('unmount', host.unmount(path)),
     detach: (target) => timed('detach', host.detach(target)),
     servedEpoch: (volumeId) => host.servedEpoch(volumeId),
-    forgetEpochs: () => host.forgetEpochs(),
+    servedVolumes: () => host.servedVolumes(),
+    forgetEpochs: (volumeIds) => host.forgetEpochs(volumeIds),
     inventory: () => host.inventory(),
     close: () => host.close(),
   };

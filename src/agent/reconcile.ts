@@ -10,6 +10,7 @@ import { Failure, problemOf } from '../domain/errors.ts';
 import type { DeviceFound, HostInventory } from '../host/host.ts';
 import { GroupCommit } from '../system/group-commit.ts';
 import { type AgentContext, heldOf } from './context.ts';
+import { ForgottenEpochs } from './forgotten-epochs.ts';
 import type { MountRecord } from './mount-journal.ts';
 import type { AgentObserver } from './observer.ts';
 import type { Registration } from './registration.ts';
@@ -42,10 +43,12 @@ interface Scan {
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #runs = new GroupCommit<null>(() => this.#runOnce());
+  readonly #epochs: ForgottenEpochs;
   #last: ReconcileSummary | null = null;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#epochs = new ForgottenEpochs(options.context);
   }
 
   get last(): ReconcileSummary | null {
@@ -89,10 +92,13 @@ export class Reconciler {
     try {
       const scan = await this.#scan();
       await this.#report(scan);
-      const views = this.#views(scan).filter((view) => needsWork(view));
+      const all = this.#views(scan);
+      const views = all.filter((view) => needsWork(view));
       await forEachBounded(views, parallel, async (view) => {
         outcomes[await this.#settle(view, watch)] += 1;
       });
+      const here = new Set([...all, ...scan.inventory.mounts].map(({ volumeId }) => volumeId));
+      await this.#epochs.run((volumeId) => here.has(volumeId) || watch.touched.has(volumeId));
     } finally {
       watch.end();
     }

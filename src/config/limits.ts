@@ -159,6 +159,8 @@ export const limits = {
   agentWaitingCalls: 1_024,
   agentVolumeWaitMs: 30_000,
   agentControllerCallMs: 15_000,
+  agentEpochs: 100_000,
+  agentEpochsLooked: 200,
   agentProbeMs: 250,
   agentReleaseWaitMs: 5_000,
   agentAttachRetryMs: 5_000,

@@ -30,8 +30,13 @@ export interface Host {
   detach(target: DeviceTarget): Promise<DeviceProof>;
   /** The highest epoch of the volume that it has acted for; 0: none. */
   servedEpoch(volumeId: string): number;
-  /** Another store counts epochs from now on, and may be at lower ones: the next epoch of a volume is a first one. */
-  forgetEpochs(): Promise<void>;
+  /** Those whose epoch it remembers, first those that it has known longest. */
+  servedVolumes(): Iterable<string>;
+  /**
+   * The next epoch of the volumes is a first one: another store counts from now on, and may be at lower ones (absent: all),
+   * or the volumes are no more.
+   */
+  forgetEpochs(volumeIds?: readonly string[]): Promise<void>;
   /** What is really there, read now, in every mount namespace; carries the boot id and a sequence taken at its start. */
   inventory(): Promise<HostInventory>;
   close(): Promise<void>;

@@ -23,6 +23,7 @@ export function hostContract({ adapter, declare, makeHarness }: HostContractOpti
   removals(check);
   fences(check);
   otherStores(check);
+  gone(check);
   reports(check);
 }
 
@@ -277,6 +278,19 @@ function otherStores(check: Check): void {
     await harness.restart();
     t.is(harness.host.servedEpoch(target.volumeId), 0);
     t.deepEqual(await harness.host.attach(target), device);
+  });
+}
+
+function gone(check: Check): void {
+  check('the epochs of volumes that are no more are forgotten, and those of others kept', async (t, harness) => {
+    const [kept, other] = [harness.makeTarget(), harness.makeTarget()];
+    for (const target of [kept, other]) await harness.host.attach({ ...target, epoch: 7 });
+    t.deepEqual([...harness.host.servedVolumes()], [kept.volumeId, other.volumeId]);
+    await harness.host.forgetEpochs([other.volumeId]);
+    await harness.restart();
+    t.deepEqual([...harness.host.servedVolumes()], [kept.volumeId]);
+    await refused(t, 'stale-epoch', () => harness.host.attach(kept));
+    t.is(harness.host.servedEpoch(other.volumeId), 0);
   });
 }
 

@@ -122,8 +122,14 @@ export class FakeHost implements Host {
     return this.#highestEpoch.get(volumeId) ?? 0;
   }
 
-  forgetEpochs(): Promise<void> {
-    return this.#do('forgetEpochs', () => this.#highestEpoch.clear());
+  servedVolumes(): Iterable<string> {
+    return this.#highestEpoch.keys();
+  }
+
+  forgetEpochs(volumeIds: readonly string[] = [...this.servedVolumes()]): Promise<void> {
+    return this.#do('forgetEpochs', () => {
+      for (const volumeId of volumeIds) this.#highestEpoch.delete(volumeId);
+    });
   }
 
   inventory(): Promise<HostInventory> {

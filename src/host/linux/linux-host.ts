@@ -236,8 +236,12 @@ export class LinuxHost implements Host {
     return this.#fence.get(volumeId) ?? 0;
   }
 
-  forgetEpochs(): Promise<void> {
-    return this.#fence.forget([...this.#fence.keys()]);
+  servedVolumes(): Iterable<string> {
+    return this.#fence.keys();
+  }
+
+  forgetEpochs(volumeIds: readonly string[] = [...this.#fence.keys()]): Promise<void> {
+    return this.#fence.forget(volumeIds);
   }
 
   async inventory(): Promise<HostInventory> {

@@ -153,8 +153,12 @@ export class SimulatedHost implements Host {
     return this.#state.epochs.get(volumeId) ?? 0;
   }
 
-  forgetEpochs(): Promise<void> {
-    return this.#append([{ kind: 'epochs-forgotten' }]);
+  servedVolumes(): Iterable<string> {
+    return this.#state.epochs.keys();
+  }
+
+  forgetEpochs(volumeIds: readonly string[] = [...this.servedVolumes()]): Promise<void> {
+    return this.#append([{ kind: 'epochs-forgotten', volumeIds }]);
   }
 
   inventory(): Promise<HostInventory> {

@@ -23,7 +23,8 @@ export type SimulatedRecord =
   | { readonly kind: 'mount'; readonly mount: SimulatedMount }
   | { readonly kind: 'mount-gone'; readonly path: string }
   | { readonly kind: 'epoch'; readonly volumeId: string; readonly epoch: number }
-  | { readonly kind: 'epochs-forgotten' }
+  /** Without volumes: of all. */
+  | { readonly kind: 'epochs-forgotten'; readonly volumeIds?: readonly string[] }
   | { readonly kind: 'boot'; readonly bootId: string };
 
 const kinds = new Set(['device', 'device-gone', 'mount', 'mount-gone', 'epoch', 'epochs-forgotten', 'boot']);
@@ -63,7 +64,7 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
         this.epochs.set(record.volumeId, record.epoch);
         return;
       case 'epochs-forgotten':
-        this.epochs.clear();
+        for (const volumeId of record.volumeIds ?? [...this.epochs.keys()]) this.epochs.delete(volumeId);
         return;
       case 'boot':
         this.#boot(record.bootId);
