@@ -83,7 +83,7 @@ export function storeClockSuite(open: OpenWorld): void {
 
   test('HAZARD 15: a key whose request died is free again though the clock was set back', async (t) => {
     const world = await open(t);
-    const idempotency = new KyselyIdempotencyStore(world.database);
+    const idempotency = new KyselyIdempotencyStore(world.database, hourMs);
     const request = { principal: 'p', route: 'POST /v1/tokens', key: 'key', bodyHash: 'x' };
     await idempotency.idempotencyBegin(request);
     t.is(await refusal(idempotency.idempotencyBegin(request)), 'idempotency-key-in-use');

@@ -1,7 +1,6 @@
 /** The stream of events, what ages out, the figures, and what a storage node should hold. */
 import test from 'ava';
 import { sql } from 'kysely';
-import { limits as productLimits } from '../../src/config/limits.ts';
 import type { Event } from '../../src/domain/event.ts';
 import { KyselyIdempotencyStore } from '../../src/store/kysely/idempotency.ts';
 import type { IdempotentRequest } from '../../src/store/store.ts';
@@ -136,7 +135,7 @@ function retentionTests(open: OpenWorld): void {
   test('HAZARD 15: over all replicas one request at a time has a key, and only the one that has it gives its answer', async (t) => {
     const world = await open(t);
     const replicas = [world, world.another(), world.another()].map(
-      ({ database }) => new KyselyIdempotencyStore(database),
+      ({ database }) => new KyselyIdempotencyStore(database, hourMs),
     );
     const [one, two] = replicas;
     if (one === undefined || two === undefined) return t.fail();
@@ -146,7 +145,7 @@ function retentionTests(open: OpenWorld): void {
     t.is(await refusal(one.idempotencyBegin(request)), 'idempotency-key-in-use');
     t.is(await refusal(two.idempotencyBegin({ ...request, bodyHash: 'y' })), 'idempotency-key-reused');
     const { rows } = await sql<{ claim: number }>`
-      UPDATE remembered_answers SET created_at = created_at - ${productLimits.idempotencyClaimMs} RETURNING created_at AS claim`.execute(
+      UPDATE remembered_answers SET created_at = created_at - ${hourMs} RETURNING created_at AS claim`.execute(
       world.database.kysely,
     );
     const overtaken = rows[0]?.claim ?? 0;

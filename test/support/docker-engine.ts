@@ -48,10 +48,14 @@ export interface EngineOptions {
 }
 
 const pluginDirectory = '/run/docker/plugins';
-/** What is mounted on the machine later goes there too, if it is below something shared; and on to containers from there. */
+/**
+ * What is mounted on the machine later goes there too, if it is below something shared; and on to containers from there.
+ * Volumes that are mounted at that moment are other tests': copies of their mounts would keep them from going.
+ */
 const withoutPlugins = [
   ...['unshare', '--mount', '--propagation', 'slave', 'sh', '-c'],
-  `mount --make-rshared / && mount -t tmpfs none ${pluginDirectory} && exec "$@"`,
+  `awk '/ - [a-z0-9]+ .dev.loop/ { print $5 }' /proc/self/mountinfo | tac | xargs -r umount --lazy; ` +
+    `mount --make-rshared / && mount -t tmpfs none ${pluginDirectory} && exec "$@"`,
   'sh',
 ];
 

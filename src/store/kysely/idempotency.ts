@@ -12,9 +12,11 @@ import { type Sql, sql } from './sql.ts';
  */
 export class KyselyIdempotencyStore implements IdempotencyStore {
   readonly #database: Database;
+  readonly #claimMs: Sql;
 
-  constructor(database: Database) {
+  constructor(database: Database, claimMs: number = limits.idempotencyClaimMs) {
     this.#database = database;
+    this.#claimMs = sql.lit(claimMs);
   }
 
   async idempotencyBegin(request: IdempotentRequest): Promise<IdempotencyBegun> {
@@ -42,7 +44,7 @@ export class KyselyIdempotencyStore implements IdempotencyStore {
 
   async idempotencyRelease(request: IdempotentRequest, claim: number): Promise<void> {
     await this.#database.plain((db) =>
-      sql`UPDATE remembered_answers SET created_at = created_at - ${sql.lit(limits.idempotencyClaimMs)}
+      sql`UPDATE remembered_answers SET created_at = created_at - ${this.#claimMs}
         WHERE ${isClaimed(request, claim)}`.execute(db),
     );
   }
@@ -63,7 +65,7 @@ export class KyselyIdempotencyStore implements IdempotencyStore {
     const { rows } = await sql<{ claim: number }>`
       UPDATE remembered_answers SET created_at = ${now}
       WHERE ${isClaimed(request, former)}
-        AND NOT (created_at BETWEEN ${now} - ${sql.lit(limits.idempotencyClaimMs)} + 1 AND ${now})
+        AND NOT (created_at BETWEEN ${now} - ${this.#claimMs} + 1 AND ${now})
       RETURNING created_at AS claim`.execute(db);
     if (rows[0] === undefined) throw inUse();
     return rows[0].claim;
