@@ -11,14 +11,10 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
-import type { IdempotentRequest, NewBatch } from '../store/store.ts';
+import type { HeldKey, NewBatch } from '../store/store.ts';
 import { type App, principalOf, type RouteContext } from './app.ts';
 
-export interface Idempotent {
-  readonly request: IdempotentRequest;
-  readonly claim: number;
-  /** False: an earlier request with this key came this far, and may have had its effect. */
-  readonly first: boolean;
+export interface Idempotent extends HeldKey {
   /** What is remembered instead of the answer itself, where that holds a secret. */
   remember: string | null;
 }

@@ -86,16 +86,23 @@ export interface IdempotentRequest {
   readonly bodyHash: string;
 }
 
+/** A key as the request that took it holds it. */
+export interface HeldKey {
+  readonly request: IdempotentRequest;
+  readonly claim: number;
+  /** False: an earlier request with the key came as far as this one, and may have had its effect. */
+  readonly first: boolean;
+}
+
 export interface RememberedAnswer {
   readonly status: number;
   /** JSON text. */
   readonly body: string;
 }
 
-/** `first` false: an earlier request with the key came as far as this one, and may have had its effect. */
 export type IdempotencyBegun =
   | { readonly answer: RememberedAnswer }
-  | { readonly answer: null; readonly claim: number; readonly first: boolean };
+  | ({ readonly answer: null } & Omit<HeldKey, 'request'>);
 
 export interface NewBatch {
   readonly id: string;
@@ -422,8 +429,11 @@ export interface ResourceStore {
   qosPolicyUpdate(name: string, policy: QosLimits, ifVersion: number): Promise<QosPolicy>;
   qosPolicyDelete(name: string, ifVersion: number | null): Promise<void>;
 
-  /** The secret itself is never stored, only its SHA-256 (hex). */
-  tokenCreate(token: NewToken): Promise<Token>;
+  /**
+   * The secret itself is never stored, only its SHA-256 (hex). Under an idempotency key the token's id is the key's, and
+   * it takes the place of what an earlier request made there; `idempotency-key-in-use`: another has overtaken this one.
+   */
+  tokenCreate(token: NewToken, key?: HeldKey | null): Promise<Token>;
   tokenList(page: PageRequest): Promise<Page<Token>>;
   tokenDelete(id: string): Promise<void>;
   tokenFind(hash: string): Promise<Principal | null>;

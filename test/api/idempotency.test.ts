@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { RememberedAnswer } from '../../src/store/store.ts';
 import { Api } from '../support/api.ts';
 import { openApi } from '../support/control-plane-world.ts';
@@ -80,60 +80,90 @@ test("a token's secret is not remembered with its key", async (t) => {
   t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(first.body.secret) })).status, 200);
 });
 
-test('while a request is under way its key is refused, and afterwards answered', async (t) => {
+/** The creation of the token "ci" begins, and goes on when it may. */
+async function openPaused(t: ExecutionContext) {
   const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
   const { promise: begun, resolve: hasBegun } = Promise.withResolvers<void>();
-  const { api, world } = await openApi(t, (opened) => ({
+  const opened = await openApi(t, ({ store }) => ({
     store: {
-      tokenCreate: async (token) => {
+      tokenCreate: async (token, key) => {
         if (token.name === 'ci') hasBegun();
         if (token.name === 'ci') await mayEnd;
-        return await opened.store.tokenCreate(token);
+        return await store.tokenCreate(token, key);
       },
     },
   }));
-  const ask = async () =>
-    await api.ask({ method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' }, headers });
-  const first = ask();
+  return { ...opened, begun, end };
+}
+
+const ci = { method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' }, headers } as const;
+
+async function works(api: Api, secret: unknown): Promise<boolean> {
+  return (await api.ask({ method: 'GET', url: '/v1/volumes', token: String(secret) })).status === 200;
+}
+
+test('while a request is under way its key is refused, and afterwards answered', async (t) => {
+  const { api, world, begun, end } = await openPaused(t);
+  const first = api.ask(ci);
   await begun;
-  t.like(await ask(), { status: 409, body: { code: 'idempotency-key-in-use' } });
+  t.like(await api.ask(ci), { status: 409, body: { code: 'idempotency-key-in-use' } });
   end();
   const { status, body } = await first;
   t.is(status, 201);
-  t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(body.secret) })).status, 200);
-  t.like(await ask(), { status: 201, body: { id: body.id, secret: null } });
+  t.true(await works(api, body.secret));
+  t.like(await api.ask(ci), { status: 201, body: { id: body.id, secret: null } });
   t.is((await world.store.tokenList(everything)).items.filter(({ name }) => name === 'ci').length, 1);
 });
 
 test('while a request is under way at one replica its key is refused at the others', async (t) => {
-  const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
-  const { promise: begun, resolve: hasBegun } = Promise.withResolvers<void>();
-  const { api, world } = await openApi(t, (opened) => ({
-    store: {
-      tokenCreate: async (token) => {
-        if (token.name === 'ci') hasBegun();
-        if (token.name === 'ci') await mayEnd;
-        return await opened.store.tokenCreate(token);
-      },
-    },
-  }));
+  const { api, world, begun, end } = await openPaused(t);
   const other = await Api.over(world.controlPlane, { tokens: api.tokens });
   t.teardown(() => other.close());
-  const asked = { method: 'POST', url: '/v1/tokens', body: { name: 'ci', role: 'viewer' }, headers } as const;
-  const first = api.ask(asked);
+  const first = api.ask(ci);
   await begun;
-  t.like(await other.ask(asked), { status: 409, body: { code: 'idempotency-key-in-use' } });
+  t.like(await other.ask(ci), { status: 409, body: { code: 'idempotency-key-in-use' } });
   end();
   const { status, body } = await first;
   t.is(status, 201);
-  t.like(await other.ask(asked), { status: 201, body: { id: body.id, secret: null } });
-  t.is((await api.ask({ method: 'GET', url: '/v1/volumes', token: String(body.secret) })).status, 200);
+  t.like(await other.ask(ci), { status: 201, body: { id: body.id, secret: null } });
+  t.true(await works(api, body.secret));
 });
 
-test('who was overtaken by a repeat at another replica does not tell a secret that is dead', async (t) => {
+for (const { title, dies } of [
+  { title: 'who is overtaken by a repeat leaves alone what that one was answered', dies: false },
+  { title: 'so does a repeat that is overtaken itself', dies: true },
+]) {
+  test(title, async (t) => {
+    let tries = 0;
+    const overtaking: ReturnType<Api['ask']>[] = [];
+    const { api } = await openApi(t, ({ store }) => ({
+      store: {
+        tokenCreate: async (token, key) => {
+          if (key === undefined || key === null) return await store.tokenCreate(token, key);
+          tries += 1;
+          if (dies && tries === 1) throw new Error('the process died');
+          if (overtaking.length > 0) return await store.tokenCreate(token, key);
+          await store.idempotencyRelease(key.request, key.claim);
+          overtaking.push(api.ask(ci));
+          await Promise.all(overtaking);
+          return await store.tokenCreate(token, key);
+        },
+      },
+    }));
+    if (dies) t.is((await api.ask(ci)).status, 500);
+    const overtaken = await api.ask(ci);
+    t.like(overtaken, { status: 409, body: { code: 'idempotency-key-in-use' } });
+    t.false(overtaken.text.includes('fcr_'));
+    t.is(overtaken.headers['content-type'], 'application/problem+json');
+    const [answered] = await Promise.all(overtaking);
+    t.is(answered?.status, 201);
+    t.true(await works(api, answered?.body.secret));
+  });
+}
+
+test('who was overtaken while it answered does not tell a secret that is dead', async (t) => {
   const { api } = await openApi(t, () => ({ store: { idempotencyEnd: async () => false } }));
-  const body = { name: 'ci', role: 'viewer' };
-  const answer = await api.ask({ method: 'POST', url: '/v1/tokens', body, headers });
+  const answer = await api.ask(ci);
   t.like(answer, { status: 409, body: { code: 'idempotency-key-in-use' } });
   t.false(answer.text.includes('fcr_'));
   t.is(answer.headers['content-type'], 'application/problem+json');

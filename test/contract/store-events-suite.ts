@@ -150,6 +150,11 @@ function retentionTests(open: OpenWorld): void {
     );
     const overtaken = rows[0]?.claim ?? 0;
     const claim = await claimOf(two, request);
+    const token = { id: 'tok_1', name: 'ci', role: 'viewer', host: null, expiresAt: null } as const;
+    const late = { request, claim: overtaken, first: false };
+    await world.resources.tokenCreate({ ...token, hash: 'two' }, { request, claim, first: false });
+    t.is(await refusal(world.resources.tokenCreate({ ...token, hash: 'one' }, late)), 'idempotency-key-in-use');
+    t.not(await world.resources.tokenFind('two'), null);
     t.false(await one.idempotencyEnd(request, overtaken, { status: 201, body: '"one"' }));
     await one.idempotencyRelease(request, overtaken);
     t.is(await refusal(one.idempotencyBegin(request)), 'idempotency-key-in-use');

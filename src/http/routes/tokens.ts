@@ -57,9 +57,11 @@ function registerCreate(app: App, context: RouteContext): void {
     async (request, reply) => {
       const secret = newTokenSecret();
       const wanted = parseToken(request.body, idOf(request), hashToken(secret), context.clock.now());
-      await removeUnfinished(context, request, wanted.id);
-      const token = await context.controlPlane.store.tokenCreate(wanted);
-      if (request.idempotent !== null) request.idempotent.remember = JSON.stringify({ ...token, secret: null });
+      const key = request.idempotent;
+      const token = await context.controlPlane.store.tokenCreate(wanted, key);
+      // Nobody has the secret of a token whose creation was never answered, and which this one has replaced.
+      if (key?.first === false) context.tokens.clear();
+      if (key !== null) key.remember = JSON.stringify({ ...token, secret: null });
       return reply.code(201).send({ ...token, secret });
     },
   );
@@ -85,15 +87,4 @@ function idOf(request: FastifyRequest): string {
 function idOfKey(request: IdempotentRequest): string {
   const text = JSON.stringify([request.principal, request.route, request.key]);
   return `tok_0${createHash('sha256').update(text).digest('hex').slice(0, 25).toUpperCase()}`;
-}
-
-/** Nobody has the secret of a token whose creation was never answered. */
-async function removeUnfinished(context: RouteContext, request: FastifyRequest, id: string): Promise<void> {
-  if (request.idempotent === null || request.idempotent.first) return;
-  try {
-    await context.controlPlane.store.tokenDelete(id);
-  } catch (error) {
-    if (!(error instanceof Failure) || error.code !== 'token-not-found') throw error;
-  }
-  context.tokens.clear();
 }

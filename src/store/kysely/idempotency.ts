@@ -1,6 +1,6 @@
 import { limits } from '../../config/limits.ts';
 import { assert, Failure } from '../../domain/errors.ts';
-import type { IdempotencyBegun, IdempotencyStore, IdempotentRequest, RememberedAnswer } from '../store.ts';
+import type { HeldKey, IdempotencyBegun, IdempotencyStore, IdempotentRequest, RememberedAnswer } from '../store.ts';
 import type { Connection, Database } from './database.ts';
 import { type Sql, sql } from './sql.ts';
 
@@ -70,6 +70,13 @@ export class KyselyIdempotencyStore implements IdempotencyStore {
     if (rows[0] === undefined) throw inUse();
     return rows[0].claim;
   }
+}
+
+/** Makes sure that the key is the caller's until its transaction has ended; `idempotency-key-in-use`: it is another's. */
+export async function keyKept(db: Connection, { request, claim }: Pick<HeldKey, 'request' | 'claim'>): Promise<void> {
+  const { rows } = await sql`UPDATE remembered_answers SET created_at = created_at
+    WHERE ${isClaimed(request, claim)} RETURNING created_at`.execute(db);
+  if (rows.length === 0) throw inUse();
 }
 
 interface Found {

@@ -150,8 +150,8 @@ export class KyselyResourceStore implements port.ResourceStore {
     return qosPolicyDelete(this.#database, name, ifVersion);
   }
 
-  tokenCreate(token: port.NewToken): Promise<Token> {
-    return tokenCreate(this.#database, token);
+  tokenCreate(token: port.NewToken, key: port.HeldKey | null = null): Promise<Token> {
+    return tokenCreate(this.#database, token, key);
   }
 
   tokenList(page: port.PageRequest): Promise<port.Page<Token>> {

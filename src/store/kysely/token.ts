@@ -2,16 +2,24 @@
 
 import { Failure } from '../../domain/errors.ts';
 import type { Principal, Token } from '../../domain/principal.ts';
-import type { NewToken, Page, PageRequest } from '../store.ts';
+import type { HeldKey, NewToken, Page, PageRequest } from '../store.ts';
 import type { Connection, Database } from './database.ts';
+import { keyKept } from './idempotency.ts';
 import { keyBefore, pageOf } from './page.ts';
 import { tokenResource } from './rows.ts';
 import type { TokenTable } from './schema.ts';
 import { sql } from './sql.ts';
 
-/** The same id again with the same hash answers the token that is there. */
-export function tokenCreate(database: Database, token: NewToken): Promise<Token> {
+/**
+ * The same id again with the same hash answers the token that is there. Under a key the id is the key's: what an earlier
+ * request made that was never answered gives way, and while the key is another's nothing is made.
+ */
+export function tokenCreate(database: Database, token: NewToken, key: HeldKey | null): Promise<Token> {
   return database.plain(async (db) => {
+    if (key !== null) {
+      await keyKept(db, key);
+      if (!key.first) await sql`DELETE FROM tokens WHERE id = ${token.id}`.execute(db);
+    }
     const { rows } = await sql<TokenTable>`
       INSERT INTO tokens (id, name, hash, role, host, created_at, expires_at)
       VALUES (${token.id}, ${token.name}, ${token.hash}, ${token.role}, ${token.host}, ${database.engine.now},
