@@ -152,6 +152,7 @@ export class Mounts {
 
   async #mountAlone(wish: MountRecord): Promise<MountAnswer> {
     const { journal } = this.#context;
+    await this.#refuseOutlived(wish);
     const present = journal.atPath(wish.path);
     if (present?.state === 'mounted') return { ...(await this.#again(present, wish)), existing: true };
     await this.#options.registration.ensure();
@@ -161,6 +162,15 @@ export class Mounts {
     const shared = journal.ofVolume(wish.volumeId).find((each) => each.state === 'mounted')?.held ?? null;
     const attachment = shared === null ? await this.#claim(wish) : await this.#join(wish, shared);
     return { ...(await this.#complete(wish, attachment)), existing: false };
+  }
+
+  /** A volume keeps its id when it returns to its pool: what is mounted here under another name is another owner's. */
+  async #refuseOutlived(wish: MountRecord): Promise<void> {
+    const mounted = this.#context.journal.ofVolume(wish.volumeId).find(({ state }) => state === 'mounted');
+    if (mounted === undefined || mounted.volume === wish.volume) return;
+    assert(mounted.held !== null, 'mounted-without-attachment');
+    await this.#confirm(mounted.held);
+    throw outlived(wish);
   }
 
   /** No `await` between this check and the record that reserves the path. */
@@ -224,11 +234,10 @@ export class Mounts {
     return created.value;
   }
 
-  /** A volume keeps its id when it returns to its pool: between look-up and claim it may have become somebody else's. */
+  /** Between look-up and claim it has become somebody else's. */
   async #giveBack(record: MountRecord, attachment: Attachment): Promise<never> {
     await release(this.#context, { held: heldOf(attachment), records: [record], asked: false });
-    const detail = `There is no volume ${record.volume} any more: it was deleted while it was to be mounted.`;
-    throw new Failure('volume-not-found', detail, { field: 'volume' });
+    throw outlived(record);
   }
 
   /** An attachment that was there before may not count as claimed; it does before the host makes a device. */
@@ -380,6 +389,11 @@ export class Mounts {
 /** Granted for the volume that was looked up, under the name by which it was. */
 function isOf({ volume, volumeId }: Attachment, record: MountRecord): boolean {
   return volumeId === record.volumeId && (volume ?? volumeId) === record.volume;
+}
+
+function outlived({ volume }: MountRecord): Failure {
+  const detail = `There is no volume ${volume} any more: it was deleted while it was to be mounted.`;
+  return new Failure('volume-not-found', detail, { field: 'volume' });
 }
 
 const firstPauseMs = 5;

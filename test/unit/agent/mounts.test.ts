@@ -62,6 +62,24 @@ test('HAZARDS 5: a volume that got another owner between look-up and claim is gi
   for (const call of ['attach', 'format', 'mount'] as const) t.false(host.calls.includes(call), call);
 });
 
+test('HAZARDS 5: a volume that its new owner has mounted is not shared with who looked it up under its old name', async (t) => {
+  const world = await AgentWorld.make(t);
+  const volume = world.addVolume('other');
+  const agent = await world.start();
+  await agent.mount({ volume: volume.id, knownAs: 'other', reference: 'one' });
+  const stale = { volume: volume.id, knownAs: 'data' };
+  for (const request of [{ ...stale, reference: 'two' }, { ...stale, path: '/mnt/data' }, stale]) {
+    await t.throwsAsync(agent.mount(request), {
+      code: 'volume-not-found',
+      message: /"?data"? any more: it was deleted/,
+    });
+    t.deepEqual(
+      agent.mounts().map(({ volume: name, references }) => [name, references]),
+      [['other', ['one']]],
+    );
+  }
+});
+
 test('the same mount again is answered with the one that is there', async (t) => {
   const world = await AgentWorld.make(t);
   world.addVolume('data');
