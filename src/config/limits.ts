@@ -71,7 +71,7 @@ export const limits = {
   spaceSlackPercent: 1,
   retentionBatches: 1_000,
   failureReasonsTold: 5,
-  /** Attempts in a row that fail by a volume's own medium before it is quarantined. */
+  /** Attempts since its last wipe that fail by a volume's own medium before it is quarantined. */
   mediumFailures: 10,
   reconcileSoonMs: 250,
   // store

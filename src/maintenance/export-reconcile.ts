@@ -39,7 +39,13 @@ export class ExportReconcile implements Reconciler {
   async run(): Promise<number> {
     const failures = new Failures();
     let changed = 0;
-    for (const node of this.#nodes.values()) changed += await this.#node(node, failures);
+    for (const node of this.#nodes.values()) {
+      try {
+        changed += await this.#node(node, failures);
+      } catch (error) {
+        failures.addThrown(node.name, error);
+      }
+    }
     failures.tell();
     return changed;
   }

@@ -4,7 +4,7 @@ import type { ErasureEffect, VolumeSettle } from '../store/store.ts';
 
 /**
  * What a wipe or destruction that did not succeed means for its volume. What time or space heals, or the storage node as
- * a whole, is tried again; a medium that is not as it should be, or has failed too often in a row, is nobody's before a
+ * a whole, is tried again; a medium that is not as it should be, or has failed too often since its last wipe, is nobody's before a
  * person has looked.
  */
 export function failedErasure({ request, mediumFailures: before }: ErasureEffect, problem: Problem): VolumeSettle {

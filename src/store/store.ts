@@ -258,7 +258,7 @@ export interface PoolEffect<R> {
 }
 
 export interface ErasureEffect<R = WipeRequest | DestroyRequest> extends PoolEffect<R> {
-  /** How many attempts have failed in a row by the volume's own medium. */
+  /** How many attempts have failed by the volume's own medium since it was last wiped. */
   readonly mediumFailures: number;
 }
 

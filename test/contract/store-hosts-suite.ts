@@ -1,6 +1,7 @@
 /** Hosts, what they report of their attachments, and storage nodes. */
 import test, { type ExecutionContext } from 'ava';
 import { sql } from 'kysely';
+import { parseQosLimits } from '../../src/domain/qos.ts';
 import type { HostStateReport } from '../../src/store/store.ts';
 import { admin, firstPage, initiatorPort, type OpenWorld, refusal, type StoreWorld } from '../support/store-world.ts';
 
@@ -290,18 +291,7 @@ function inventoryTests(open: OpenWorld): void {
   });
 }
 
-const limitless = {
-  maxIopsPerContainer: null,
-  maxBandwidthPerContainer: null,
-  maxTotalIops: null,
-  maxTotalBandwidth: null,
-  minIopsPerContainer: null,
-  weight: 100,
-  allowBursting: false,
-  burstIops: null,
-  burstDurationSeconds: 10,
-  sharing: 'max-min',
-} as const;
+const limitless = parseQosLimits({});
 
 function storageNodeTests(open: OpenWorld): void {
   const target = { ...initiatorPort, wwpn: '50:00:00:00:00:00:00:01' };

@@ -2,6 +2,7 @@
 import test from 'ava';
 import { sql } from 'kysely';
 import { newId } from '../../src/domain/ids.ts';
+import { parseQosLimits } from '../../src/domain/qos.ts';
 import { firstPage, type OpenWorld, refusal, type StoreWorld } from '../support/store-world.ts';
 
 export function storePoliciesSuite(open: OpenWorld): void {
@@ -16,18 +17,7 @@ export function storePoliciesSuite(open: OpenWorld): void {
 const initiatorWwpn = '20:00:02:00:00:00:00:a0';
 const targetWwpn = '50:00:00:00:00:00:00:01';
 const otherTarget = '50:00:00:00:00:00:00:02';
-const limitless = {
-  maxIopsPerContainer: null,
-  maxBandwidthPerContainer: null,
-  maxTotalIops: null,
-  maxTotalBandwidth: null,
-  minIopsPerContainer: null,
-  weight: 100,
-  allowBursting: false,
-  burstIops: null,
-  burstDurationSeconds: 10,
-  sharing: 'max-min',
-} as const;
+const limitless = parseQosLimits({});
 
 /** A policy as its operation leaves it; '' is any. */
 async function flowPolicy(

@@ -312,7 +312,7 @@ function wipeTests(open: OpenWorld): void {
     t.deepEqual(await world.miscounts(), []);
   });
 
-  test('how often in a row a medium has failed is kept until it is wiped or cleared', async (t) => {
+  test('how often a medium has failed is kept until it is wiped or cleared', async (t) => {
     const world = await open(t);
     const id = await returned(world);
     const takeAndSettle = async (settle: (request: WipeRequest) => VolumeSettle) => {

@@ -6,6 +6,7 @@ import type { ExecutionContext } from 'ava';
 import { openStore } from '../../src/bin/compose/store.ts';
 import { Failure } from '../../src/domain/errors.ts';
 import { newId } from '../../src/domain/ids.ts';
+import { parseQosLimits } from '../../src/domain/qos.ts';
 import type { NewBatch, Store } from '../../src/store/store.ts';
 import { until } from '../support/daemon.ts';
 import { testOf } from '../support/groups.ts';
@@ -60,18 +61,7 @@ async function change(store: Store): Promise<void> {
   await store.qosPolicyCreate({ ...noLimits, name: id });
 }
 
-const noLimits = {
-  maxIopsPerContainer: null,
-  maxBandwidthPerContainer: null,
-  maxTotalIops: null,
-  maxTotalBandwidth: null,
-  minIopsPerContainer: null,
-  weight: 100,
-  allowBursting: false,
-  burstIops: null,
-  burstDurationSeconds: 10,
-  sharing: 'max-min',
-} as const;
+const noLimits = parseQosLimits({});
 
 /** About two megabytes. */
 function largeBatch(): NewBatch {

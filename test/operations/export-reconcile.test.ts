@@ -4,15 +4,20 @@ import { pino } from 'pino';
 import { type ErrorCode, Failure, problem } from '../../src/domain/errors.ts';
 import { ExportReconcile } from '../../src/maintenance/export-reconcile.ts';
 import { Ownership } from '../../src/maintenance/ownership.ts';
+import { SimulatedStorageNode } from '../../src/storage-node/simulator/simulated-storage-node.ts';
+import type { StorageNode } from '../../src/storage-node/storage-node.ts';
 import { attach, create, OperationWorld, words } from '../support/operation-world.ts';
 import { sqliteWorld } from '../support/store-world.ts';
 
 const open = sqliteWorld();
 const silent = pino({ level: 'silent' });
 
-function reconcile({ store: { maintenance: store }, node }: OperationWorld): Promise<number> {
-  const options = { store, nodes: new Map([[node.name, node]]), ownership: new Ownership(store), log: silent };
-  return new ExportReconcile(options).run();
+function reconcile(
+  { store: { maintenance: store }, node }: OperationWorld,
+  others: readonly StorageNode[] = [],
+): Promise<number> {
+  const nodes = new Map([...others, node].map((each) => [each.name, each]));
+  return new ExportReconcile({ store, nodes, ownership: new Ownership(store), log: silent }).run();
 }
 
 const path = { initiatorWwpn: '20:00:02:00:00:00:00:a1', targetWwpn: '20:00:02:00:00:00:00:b1', lun: 7 };
@@ -38,6 +43,14 @@ test('what the store does not want goes, and what it wants is there again', asyn
   t.is(await reconcile(world), 3);
   t.is(await world.leftovers(), '');
   t.is(await reconcile(world), 0);
+});
+
+test('a storage node that does not answer is told, and keeps no other from being brought in line', async (t) => {
+  const world = await outOfLine(t);
+  const away = new SimulatedStorageNode({ name: 'away' });
+  away.inventory = () => Promise.reject(new Error('it does not answer'));
+  await t.throwsAsync(reconcile(world, [away]), { message: /"away": it does not answer/ });
+  t.is(await world.leftovers(), '');
 });
 
 test('a stray is destroyed by the backend that has it', async (t) => {

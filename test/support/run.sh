@@ -115,6 +115,8 @@ run_tests() {
   NO_COLOR=1 ava "${patterns[@]}" 2>&1 | tee "$log"
   code=${PIPESTATUS[0]}
   ran=$(count 'tests? passed')
+  # AVA says how many passed only where none failed.
+  [ "$ran" -gt 0 ] || ran=$(grep -c '^ *✔ ' "$log")
   passed=$((passed + ran))
   ran=$((ran + $(count 'tests? failed')))
   failed=$((failed + $(count 'tests? failed') + $(count 'uncaught exceptions?') + $(count 'unhandled rejections?')))

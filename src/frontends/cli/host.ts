@@ -87,22 +87,29 @@ function addLost(group: Command, context: CliContext): void {
   command.action(async (name: string) => {
     const host = await present(getting(context), name);
     const attachments = await context.controller.attachmentList({ host: host.name });
-    refuseUnlessLost(host, attachments, command.opts().yes === true);
+    refuseOnline(host);
+    refuseUnlessMeant(host, attachments, command.opts().yes === true);
     for (const { id, epoch, volume, volumeId } of attachments) {
+      // It may have come back meanwhile.
+      refuseOnline(await present(getting(context), name));
       await context.controller.attachmentDelete(id, { gone: { epoch, proof: 'fcr-host-lost' } });
       context.say(`${volume ?? volumeId} detached from ${host.name}`);
     }
-    context.say(`${host.name} holds nothing any more`);
+    const left = await context.controller.attachmentList({ host: host.name });
+    const rest = `${host.name} still holds ${left.length}: made meanwhile, or not removed yet; repeat this`;
+    context.say(left.length === 0 ? `${host.name} holds nothing any more` : rest);
   });
   withExamples(command, 'host lost node1 --yes');
 }
 
-function refuseUnlessLost(host: Host, attachments: readonly Attachment[], isMeant: boolean): void {
-  if (host.state === 'online') {
-    const heard = `it was last heard of at ${timeOf(host.lastSeenAt)}`;
-    const when = "Switch it off; it counts as offline once it has been silent for the controller's host.silence";
-    throw new Failure('resource-in-use', `Host "${host.name}" is online: ${heard}. ${when}.`);
-  }
+function refuseOnline(host: Host): void {
+  if (host.state !== 'online') return;
+  const heard = `it was last heard of at ${timeOf(host.lastSeenAt)}`;
+  const when = "Switch it off; it counts as offline once it has been silent for the controller's host.silence";
+  throw new Failure('resource-in-use', `Host "${host.name}" is online: ${heard}. ${when}.`);
+}
+
+function refuseUnlessMeant(host: Host, attachments: readonly Attachment[], isMeant: boolean): void {
   if (attachments.length === 0 || isMeant) return;
   const held = attachments.map(({ volume, volumeId }) => volume ?? volumeId).join(', ');
   const danger = 'They go to whoever asks next: does the machine still run, two hosts write to the same bytes';

@@ -19,7 +19,7 @@ export class Database {
   readonly connection: Connection;
   readonly #fatal: (error: unknown) => void;
   #statements = 0;
-  /** The last transaction found no space on the disk. */
+  /** A transaction found no space on the disk, and no change has found any since. */
   #isFull = false;
   /** Of the changes that this process has committed. */
   #highestCommit = 0;
@@ -59,11 +59,11 @@ export class Database {
     return this.#transaction(work);
   }
 
-  /** Whether the last transaction found space; where it did not, a small one is tried now. */
+  /** Whether changes find space; where the last one did not, one that changes nothing is tried now. */
   async hasSpace(): Promise<boolean> {
     if (!this.#isFull) return true;
-    const probe = this.plain((db) => sql`UPDATE meta SET value = value WHERE key = 'store-id'`.execute(db));
-    await probe.catch(() => undefined);
+    // What it meets is kept.
+    await this.change(async () => undefined).catch(() => undefined);
     return !this.#isFull;
   }
 
@@ -78,6 +78,7 @@ export class Database {
       return done;
     });
     this.#highestCommit = Math.max(this.#highestCommit, commit);
+    this.#isFull = false;
     return answer;
   }
 
@@ -92,9 +93,7 @@ export class Database {
   async #transaction<T>(work: (db: Connection) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const answer = await this.#connection((db) => this.#attempt(db, work));
-        this.#isFull = false;
-        return answer;
+        return await this.#connection((db) => this.#attempt(db, work));
       } catch (error) {
         if (attempt >= attemptsMax || !isTransient(error)) throw this.#translate(error);
       }

@@ -270,12 +270,12 @@ export class KyselyJournalStore implements JournalStore {
   }
 
   /** Without a look at what the batch is: it is not even readable. */
-  async #park(id: string, mistake: GroupMistake, { effectLeaseMs }: AdvanceOptions): Promise<GroupAnswer> {
-    const until = sql`${this.#database.engine.now} + ${sql.lit(effectLeaseMs)}`;
-    await this.#database.plain((db) =>
-      sql`UPDATE batches SET ready = 0, lease_until = ${until}, parked = ${mistake.message}
-        WHERE id = ${id} AND state <> 'ended'`.execute(db),
+  async #park(id: string, mistake: GroupMistake, { effectLeaseMs, lease }: AdvanceOptions): Promise<GroupAnswer> {
+    const { numAffectedRows } = await this.#database.change((tx) =>
+      sql`UPDATE batches SET ready = 0, lease_until = ${tx.now + effectLeaseMs}, parked = ${mistake.message}
+        WHERE id = ${id} AND state <> 'ended' AND ${isHeld(lease)}`.execute(tx.db),
     );
+    if (numAffectedRows === 0n) return nothing;
     return { ...nothing, batches: 1, more: true, mistakes: [mistake.told(id, 'parked')] };
   }
 

@@ -88,7 +88,7 @@ export interface VolumeTable {
   effect: string | null;
   lease_until: number;
   failure_reason: string | null;
-  /** Attempts to wipe or destroy it, in a row, that failed by its own medium. */
+  /** Attempts to wipe or destroy it that failed by its own medium, since its last wipe. */
   medium_failures: number;
   wipe_proof: string | null;
   created_at: number;
