@@ -83,7 +83,7 @@ export const errorCatalogue = {
   'too-many-requests': { kind: 'overloaded', retryable: true, title: 'Too many requests at once' },
   'store-unavailable': { kind: 'unavailable', retryable: true, title: 'The store does not answer' },
   'storage-node-unavailable': { kind: 'unavailable', retryable: true, title: 'The storage node does not answer' },
-  'storage-failed': { kind: 'unavailable', retryable: true, title: 'The storage node could not carry it out' },
+  'storage-failed': { kind: 'unavailable', retryable: false, title: 'The storage node could not carry it out' },
   'controller-unavailable': { kind: 'unavailable', retryable: true, title: 'The controller does not answer' },
   'deadline-exceeded': { kind: 'unavailable', retryable: true, title: 'It took too long; the outcome is unknown' },
   'not-supported': { kind: 'unprocessable', retryable: false, title: 'Not supported here' },

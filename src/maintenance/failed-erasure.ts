@@ -17,5 +17,5 @@ export function failedErasure({ request, mediumFailures: before }: ErasureEffect
 }
 
 function isTriedAgain({ code }: Problem): boolean {
-  return errorCatalogue[code].retryable || code === 'stale-generation';
+  return errorCatalogue[code].retryable || code === 'stale-generation' || code === 'storage-failed';
 }

@@ -1,7 +1,17 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { problem } from '../../src/domain/errors.ts';
 import { ControllerClient } from '../../src/http/client.ts';
 import { FakeHttp } from '../support/fake-http.ts';
+
+async function clientOf(t: ExecutionContext, answers: { readonly status: number; readonly body: unknown }[]) {
+  const fake = await FakeHttp.onPort(() => answers.shift() ?? null);
+  const client = new ControllerClient({ endpoint: { url: fake.url } });
+  t.teardown(() => {
+    client.close();
+    fake.close();
+  });
+  return { client, fake };
+}
 
 test('a creation whose earlier try still has its key is tried again under that key', async (t) => {
   const inUse = problem('idempotency-key-in-use', 'A request with this key is under way.');
@@ -11,13 +21,14 @@ test('a creation whose earlier try still has its key is tried again under that k
     { status: 409, body: inUse },
     { status: 201, body: token },
   ];
-  const fake = await FakeHttp.onPort(() => answers.shift() ?? null);
-  const client = new ControllerClient({ endpoint: { url: fake.url } });
-  t.teardown(() => {
-    client.close();
-    fake.close();
-  });
+  const { client, fake } = await clientOf(t, answers);
   t.like(await client.tokenCreate({ name: 'ci', role: 'viewer' }), { id: 'tok_1' });
   t.is(new Set(fake.asked.map(({ headers }) => headers['idempotency-key'])).size, 1);
   t.is(fake.asked.length, 3);
+});
+
+test('what storage could not carry out has ended: it is not asked for again under its key', async (t) => {
+  const { client, fake } = await clientOf(t, [{ status: 503, body: problem('storage-failed', 'The disk refuses.') }]);
+  await t.throwsAsync(client.volumeCreate({ name: 'v' }), { code: 'storage-failed' });
+  t.is(fake.asked.length, 1);
 });
