@@ -21,7 +21,9 @@ test('a thousand volumes are attached and mounted at once, found again after a r
   t.is(harness.loopDevices().length, volumes);
   const host = await harness.restart();
   const { devices, mounts } = await host.inventory();
-  t.deepEqual([devices.length, mounts.length], [volumes, volumes]);
+  // A namespace that another test made meanwhile has copies of them.
+  const own = mounts.filter((mount) => !mount.foreignNamespace);
+  t.deepEqual([devices.length, own.length], [volumes, volumes]);
   t.deepEqual(
     targets.filter((target) => ownMark(harness, target) !== target.volumeId),
     [],

@@ -90,7 +90,7 @@ function urlOf(endpoint: Endpoint): fc.Arbitrary<string> {
       ),
     );
   const query = fc.tuple(...inQuery.map(({ schema }) => fc.option(mostly(valid(schema), junk), { nil: undefined })));
-  const extra = fc.option(texts, { nil: undefined, freq: 12 });
+  const extra = seldom(texts, 12, undefined);
   return fc.tuple(path, query, extra).map(([text, values, unknown]) => {
     const stated = inQuery.flatMap(({ name }, index) =>
       values[index] === undefined ? [] : [`${name}=${encoded(asText(values[index]))}`],
@@ -110,7 +110,7 @@ function encoded(text: string): string {
 }
 
 function payloadOf(schema: Schema | null): fc.Arbitrary<string | null> {
-  if (schema === null) return fc.option(fc.constantFrom('{}', 'null', '{'), { nil: null, freq: 10 });
+  if (schema === null) return seldom(fc.constantFrom('{}', 'null', '{'), 10, null);
   return fc.oneof(
     { weight: 5, arbitrary: nearly(schema).map((value) => JSON.stringify(value)) },
     { weight: 7, arbitrary: valid(schema).map((value) => JSON.stringify(value)) },
@@ -128,23 +128,29 @@ function headersFor(tokens: readonly string[]): fc.Arbitrary<Readonly<Record<str
     { weight: 3, arbitrary: fc.constantFrom(first, ...others) },
     { weight: 1, arbitrary: fc.constantFrom(...foreign) },
   );
-  const maybe = (...values: string[]) => fc.option(fc.constantFrom(...values), { nil: undefined, freq: 3 });
+  const maybe = (...values: string[]) => seldom(fc.constantFrom(...values), 3, undefined);
   return fc
     .record({
       authorization: token.map((secret) => `Bearer ${secret}`),
       'idempotency-key': maybe('k1', 'k2', 'k3', 'ü', ' ', 'k'.repeat(300)),
       'if-match': maybe('"1"', '"2"', '*', 'W/"1"', 'x', '"99999999999999999999"'),
-      prefer: fc.constantFrom('respond-async', 'wait=1', 'wait=0', 'wait=x', ''),
-      'content-type': fc.option(fc.constantFrom('text/plain', 'application/xml', 'application/json; charset=x'), {
-        nil: undefined,
-        freq: 20,
-      }),
+      prefer: mostly(fc.constantFrom('respond-async', 'wait=1', 'wait=0'), fc.constantFrom('wait=x', '')),
+      'content-type': seldom(
+        fc.constantFrom('text/plain', 'application/xml', 'application/json; charset=x'),
+        20,
+        undefined,
+      ),
     })
     .map((headers) => {
       const stated: Record<string, string> = {};
       for (const [name, value] of Object.entries(headers)) if (value !== undefined) stated[name] = value;
       return stated;
     });
+}
+
+/** Once in so many times; else `none`. */
+function seldom<A, N>(what: fc.Arbitrary<A>, oneIn: number, none: N): fc.Arbitrary<A | N> {
+  return fc.oneof({ weight: oneIn - 1, arbitrary: fc.constant(none) }, { weight: 1, arbitrary: what });
 }
 
 function mostly<A, B>(right: fc.Arbitrary<A>, wrong: fc.Arbitrary<B>): fc.Arbitrary<A | B> {
