@@ -94,7 +94,8 @@ export function candidates(params: Params, pools: Picture['pools']): PoolRow[] {
   return usable.sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
 }
 
-const counted = ['provisioning', 'free', 'allocated', 'wiping', 'failed'] as const;
+/** Of a retired volume the bytes may still be there: a pool whose storage takes nothing back does not grow for ever. */
+const counted = ['provisioning', 'free', 'allocated', 'wiping', 'failed', 'retired'] as const;
 
 function room(pool: PoolRow, count: (name: (typeof counted)[number]) => number): number {
   return pool.maxVolumes - counted.reduce((sum, name) => sum + count(name), 0);
@@ -243,7 +244,12 @@ function sameLabels(a: Labels, b: Labels): boolean {
 function exhausted(pools: readonly PoolRow[]): Step {
   const pool = pools[0];
   const names = pools.map(({ name }) => `"${name}"`).join(', ');
-  const why =
-    pool?.blockedReason ?? `all ${pool?.maxVolumes ?? 0} volumes are in use; raise maxVolumes or delete volumes`;
+  const why = pool?.blockedReason ?? allInUse(pool);
   return failed('pool-exhausted', `No volume is left in pool ${names}: ${why}.`, { field: 'pool' });
+}
+
+function allInUse(pool: PoolRow | undefined): string {
+  const retired = pool?.retired ?? 0;
+  const waiting = retired === 0 ? '' : ` (${retired} of them wait to be destroyed)`;
+  return `all ${pool?.maxVolumes ?? 0} volumes are in use${waiting}; raise maxVolumes or delete volumes`;
 }

@@ -174,7 +174,7 @@ class History {
 
   async #trim(): Promise<void> {
     const free = this.#in('free');
-    const excess = this.#draining ? free.length : Math.min(free.length, this.#total() - this.#maxVolumes);
+    const excess = this.#draining ? free.length : Math.min(free.length, this.#kept() - this.#maxVolumes);
     this.#t.is(await this.#world.maintenance.poolTrim(), Math.max(excess, 0));
     for (const id of free.toSorted().slice(free.length - Math.max(excess, 0))) this.#become(id, 'retired');
   }
@@ -194,7 +194,11 @@ class History {
 
   /** What counts towards the maximum. */
   #total(): number {
-    return this.#states.size - this.#in('retired').length;
+    return this.#states.size;
+  }
+
+  #kept(): number {
+    return this.#total() - this.#in('retired').length;
   }
 
   async #compare(step: Step, before: number): Promise<void> {

@@ -1,5 +1,6 @@
 /** Many workers on one journal. */
 import test from 'ava';
+import { problem } from '../../src/domain/errors.ts';
 import type { LeaseTerm } from '../../src/store/store.ts';
 import { attach, create, createOnDemand, OperationWorld, poolDefaults, words } from '../support/operation-world.ts';
 import { firstPage, type OpenWorld } from '../support/store-world.ts';
@@ -92,5 +93,24 @@ export function storeWorkersSuite(open: OpenWorld): void {
     const refusal = (await world.run([create('more')])).operations[0];
     t.like(refusal?.problem, { code: 'pool-exhausted', field: 'pool' });
     t.deepEqual(await world.store.miscounts(), []);
+  });
+
+  test('HAZARD 18: what a broken storage node takes back no better than it makes it counts towards maxVolumes', async (t) => {
+    const world = await OperationWorld.open(t, open, { pool: { minFree: 1, maxVolumes: 3 } });
+    const broken = { effect: 'fail', problem: problem('storage-failed', 'open: EROFS'), times: 1_000 } as const;
+    const faults = [
+      world.node.inject({ ...broken, kind: 'provision' }),
+      world.node.inject({ ...broken, kind: 'destroy' }),
+    ];
+    for (const name of ['a', 'b', 'c']) t.deepEqual(words(await world.run([create(name)])), ['storage-failed']);
+    const refusal = (await world.run([create('d')])).operations[0];
+    t.is(refusal?.problem?.code, 'pool-exhausted');
+    t.regex(refusal?.problem?.detail ?? '', /all 3 volumes are in use \(3 of them wait to be destroyed\)/);
+    t.deepEqual(await world.store.maintenance.refillReserve(poolDefaults.name, 1), []);
+    t.like((await world.store.resources.poolGet(poolDefaults.name))?.status, { retired: 3, provisioning: 0 });
+    for (const fault of faults) fault.end();
+    await world.wipe();
+    t.deepEqual(words(await world.run([create('d')])), ['done']);
+    t.is(await world.leftovers(), '');
   });
 }

@@ -47,8 +47,8 @@ function unsettledRows({ openBatches, volumes, attachments, pools }: StoreImage,
 }
 
 function isShort(pool: StoreImage['pools'][number]): boolean {
-  const { provisioning, free, allocated, wiping, failed, min_free, max_volumes } = pool;
-  const room = max_volumes - (provisioning + free + allocated + wiping + failed);
+  const { provisioning, free, allocated, wiping, failed, retired, min_free, max_volumes } = pool;
+  const room = max_volumes - (provisioning + free + allocated + wiping + failed + retired);
   return free < min_free && room > 0 && pool.blocked_reason === null;
 }
 

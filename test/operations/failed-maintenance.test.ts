@@ -211,8 +211,9 @@ test('a creation whose way back fails as well ends all the same, and the mainten
   t.is(await world.store.resources.volumeGet('v'), null);
   const [left] = (await world.store.resources.volumeList({}, firstPage)).items;
   t.like(left, { state: 'retired', name: null, failureReason: 'device-error: open: EIO' });
-  t.deepEqual(words(await world.run([create('v')])), ['done']);
+  t.deepEqual(words(await world.run([create('v')])), ['pool-exhausted']);
   t.is(await again(new VolumeDestroy({ store: world.store.maintenance, nodes: nodesOf(world) })), 1);
+  t.deepEqual(words(await world.run([create('v')])), ['done']);
   t.is(await world.leftovers(), '');
   t.like((await world.store.resources.poolGet('pool'))?.status, { allocated: 1, retired: 0 });
 });

@@ -96,8 +96,8 @@ async function need(db: Connection, pool: string): Promise<Need | null> {
     FROM pools WHERE name = ${pool} AND pools.state = 'active' AND blocked_reason IS NULL`.execute(db);
   const record = rows[0];
   if (record === undefined) return null;
-  const room =
-    record.max_volumes - (record.provisioning + record.free + record.allocated + record.wiping + record.failed);
+  const { provisioning, free, allocated, wiping, failed, retired } = record;
+  const room = record.max_volumes - (provisioning + free + allocated + wiping + failed + retired);
   const count = Math.min(record.min_free - record.free - record.coming, room);
   return count > 0 ? { record, count } : null;
 }
@@ -106,7 +106,7 @@ async function takeSlots(tx: Change, pool: string, count: number): Promise<void>
   const { rows } = await sql`
     UPDATE pools SET provisioning = provisioning + ${count}
     WHERE name = ${pool} AND state = 'active' AND blocked_reason IS NULL
-      AND provisioning + free + allocated + wiping + failed + ${count} <= max_volumes
+      AND provisioning + free + allocated + wiping + failed + retired + ${count} <= max_volumes
     RETURNING name`.execute(tx.db);
   assert(rows.length === 1, 'refill-slots-lost');
 }
