@@ -203,8 +203,8 @@ export interface MaintenanceStore {
    */
   leaseTake(name: string, owner: string, ttlMs: number): Promise<number | null>;
   /**
-   * Ends the leases of work (effects, provisioning, wipes) that last longer than any can: the clock has been set back
-   * since they were given. Answers how many.
+   * Ends the leases of work (effects, provisioning, wipes) that last longer than one of their kind can: the clock has been
+   * set back since they were given. Answers how many.
    */
   leasesCurtail(): Promise<number>;
   leaseDrop(name: string, owner: string): Promise<void>;

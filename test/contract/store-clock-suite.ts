@@ -1,20 +1,30 @@
-/** HAZARD 18: the database's clock is set back by an hour, which is to say: what was written before is of an hour later. */
+/** HAZARD 18: the database's clock is set back, by an hour mostly, which is to say: what was written before is of an hour later. */
 import test from 'ava';
 import { sql } from 'kysely';
 import { KyselyIdempotencyStore } from '../../src/store/kysely/idempotency.ts';
-import { attach, createOnDemand, OperationWorld, poolDefaults, words } from '../support/operation-world.ts';
+import {
+  attach,
+  create,
+  createOnDemand,
+  OperationWorld,
+  poolDefaults,
+  remove,
+  words,
+} from '../support/operation-world.ts';
 import { type OpenWorld, refusal, type StoreWorld } from '../support/store-world.ts';
 
 const hourMs = 3_600_000;
+/** Shorter than the longest lease, and more than a test takes. */
+const minutesMs = 300_000;
 
-async function setBack({ database }: StoreWorld): Promise<void> {
+async function setBack({ database }: StoreWorld, byMs = hourMs): Promise<void> {
   for (const statement of [
-    sql`UPDATE batches SET lease_until = lease_until + ${hourMs} WHERE lease_until > 0`,
-    sql`UPDATE volumes SET lease_until = lease_until + ${hourMs} WHERE lease_until > 0`,
-    sql`UPDATE attachments SET lease_until = lease_until + ${hourMs} WHERE lease_until > 0`,
-    sql`UPDATE leases SET until = until + ${hourMs}`,
-    sql`UPDATE hosts SET last_seen_at = last_seen_at + ${hourMs}`,
-    sql`UPDATE remembered_answers SET created_at = created_at + ${hourMs}`,
+    sql`UPDATE batches SET lease_until = lease_until + ${byMs} WHERE lease_until > 0`,
+    sql`UPDATE volumes SET lease_until = lease_until + ${byMs} WHERE lease_until > 0`,
+    sql`UPDATE attachments SET lease_until = lease_until + ${byMs} WHERE lease_until > 0`,
+    sql`UPDATE leases SET until = until + ${byMs}`,
+    sql`UPDATE hosts SET last_seen_at = last_seen_at + ${byMs}`,
+    sql`UPDATE remembered_answers SET created_at = created_at + ${byMs}`,
   ]) {
     await statement.execute(database.kysely);
   }
@@ -28,7 +38,7 @@ export function storeClockSuite(open: OpenWorld): void {
     t.is((await world.advance()).effects.length, 2);
     await setBack(world.store);
     t.is(await world.journal.effectsRecover({ all: false }), 0);
-    t.is(await world.store.maintenance.leasesCurtail(), 3);
+    t.is(await world.store.maintenance.leasesCurtail(), 4);
     t.is(await world.store.maintenance.leasesCurtail(), 0);
     await sql`UPDATE batches SET lease_until = lease_until - 1 WHERE lease_until > 0`.execute(
       world.store.database.kysely,
@@ -50,6 +60,22 @@ export function storeClockSuite(open: OpenWorld): void {
     await setBack(world);
     t.deepEqual(await maintenance.wipeTake({ all: false, atMost: 10 }), []);
     t.is(await maintenance.leasesCurtail(), 2);
+    t.is((await maintenance.wipeTake({ all: false, atMost: 10 })).length, 1);
+    t.is((await maintenance.refillRecover({ all: false, atMost: 10 })).length, 1);
+  });
+
+  test('HAZARD 18: a lease waits for no longer than its own length, however little the clock was set back', async (t) => {
+    const world = await OperationWorld.open(t, open, { free: 1, pool: { minFree: 3 } });
+    await world.run([createOnDemand('attached')]);
+    const wipedLater = await world.run([create('returned'), remove('returned')]);
+    t.deepEqual(words(wipedLater), ['done', 'done']);
+    const { maintenance } = world.store;
+    t.is((await maintenance.wipeTake({ all: false, atMost: 10 })).length, 1);
+    t.is((await maintenance.refillReserve(poolDefaults.name, 1)).length, 1);
+    for (const operation of [createOnDemand('data'), attach('attached')]) await world.accept([operation]);
+    t.is((await world.advance()).effects.length, 2);
+    await setBack(world.store, minutesMs);
+    t.is(await maintenance.leasesCurtail(), 6);
     t.is((await maintenance.wipeTake({ all: false, atMost: 10 })).length, 1);
     t.is((await maintenance.refillRecover({ all: false, atMost: 10 })).length, 1);
   });

@@ -5,6 +5,7 @@
  */
 import type { ExecutionContext } from 'ava';
 import { sql } from 'kysely';
+import { limits } from '../../src/config/limits.ts';
 import type { Attachment } from '../../src/domain/attachment.ts';
 import { assert, Failure } from '../../src/domain/errors.ts';
 import { newId } from '../../src/domain/ids.ts';
@@ -162,7 +163,7 @@ export class OperationWorld {
   }
 
   get #advance() {
-    return { lease: this.lease, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 60_000 };
+    return { lease: this.lease, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: limits.effectLeaseMs };
   }
 
   /** Goes on until only hosts (or nobody) can: effects of unknown outcome are issued again. */

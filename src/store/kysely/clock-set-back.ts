@@ -5,25 +5,38 @@
 import { limits } from '../../config/limits.ts';
 import { type Database, together } from './database.ts';
 import { working } from './destroy.ts';
-import { sql } from './sql.ts';
+import { type Sql, sql } from './sql.ts';
 
-const longestLeaseMs = Math.max(limits.effectLeaseMs, limits.provisionLeaseMs, limits.wipeLeaseMs);
+const { effectLeaseMs, provisionLeaseMs, wipeLeaseMs } = limits;
 
-/** Leases that end later than any that is given now are over. Answers how many batches and volumes have one. */
+/** Whose rows have a lease, and how long one is that is given now. */
+const leased: readonly { readonly table: Sql; readonly rows: Sql; readonly ms: number }[] = [
+  { table: sql.id('batches'), rows: sql`state <> 'ended'`, ms: effectLeaseMs },
+  { table: sql.id('volumes'), rows: sql`pending_operation IS NOT NULL`, ms: effectLeaseMs },
+  {
+    table: sql.id('volumes'),
+    rows: sql`state = 'provisioning' AND pending_operation IS NULL`,
+    ms: provisionLeaseMs,
+  },
+  { table: sql.id('volumes'), rows: sql`${working} AND state IN ('wiping', 'retired')`, ms: wipeLeaseMs },
+  { table: sql.id('attachments'), rows: sql`pending_operation IS NOT NULL`, ms: effectLeaseMs },
+];
+
+/** Leases that end later than one of their kind that is given now are over. Answers how many there were. */
 export async function leasesCurtail(database: Database): Promise<number> {
   const { now } = database.engine;
-  const tooLong = sql`lease_until > ${now} + ${sql.lit(longestLeaseMs)}`;
-  const any = await database.read((db) =>
-    sql`SELECT 1 FROM batches WHERE state <> 'ended' AND ${tooLong}
-      UNION ALL SELECT 1 FROM volumes WHERE ${working} AND ${tooLong} LIMIT 1`.execute(db),
-  );
+  const tooLong = leased.map(({ table, rows, ms }) => ({
+    table,
+    where: sql`${rows} AND lease_until > ${now} + ${sql.lit(ms)}`,
+  }));
+  const looks = tooLong.map(({ table, where }) => sql`SELECT 1 FROM ${table} WHERE ${where}`);
+  const any = await database.read((db) => sql`${sql.join(looks, sql` UNION ALL `)} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return 0;
   return database.plain(async (db) => {
     const curtailed = await together(
-      sql`UPDATE batches SET lease_until = ${now} WHERE state <> 'ended' AND ${tooLong} RETURNING 1`.execute(db),
-      sql`UPDATE volumes SET lease_until = ${now} WHERE ${working} AND ${tooLong} RETURNING 1`.execute(db),
-      sql`UPDATE volumes SET lease_until = ${now} WHERE pending_operation IS NOT NULL AND ${tooLong}`.execute(db),
-      sql`UPDATE attachments SET lease_until = ${now} WHERE pending_operation IS NOT NULL AND ${tooLong}`.execute(db),
+      ...tooLong.map(({ table, where }) =>
+        sql`UPDATE ${table} SET lease_until = ${now} WHERE ${where} RETURNING 1`.execute(db),
+      ),
     );
     return curtailed.reduce((count, { rows }) => count + rows.length, 0);
   });
