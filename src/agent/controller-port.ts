@@ -14,7 +14,7 @@ export interface ControllerPort {
   /** By name or id; null when there is none. */
   volumeGet(nameOrId: string): Promise<Volume | null>;
   /** `POST /v1/attachments`, waits for `exported`. The same fields again answer the attachment that is there. */
-  attachmentCreate(request: AttachmentRequest): Promise<Attachment>;
+  attachmentCreate(request: AttachmentRequest): Promise<GrantedAttachment>;
   /** Null when it is released. */
   attachmentGet(id: string): Promise<Attachment | null>;
   /** All of them, over all pages. */
@@ -45,6 +45,11 @@ export interface AttachmentRequest {
   readonly namespace?: string;
   /** This host asks for itself and is about to make the device. */
   readonly claim?: boolean;
+}
+
+export interface GrantedAttachment extends Attachment {
+  /** It was there before this request: the claim alone is new, if anything is. */
+  readonly existing: boolean;
 }
 
 export interface PresenceAnswer {

@@ -46,6 +46,8 @@ export interface MountRecord {
   /** The boot in which the references were made: what they stand for ends with it. Absent with them, and in old records. */
   readonly bootId?: string;
   readonly state: MountState;
+  /** A mount that failed on an attachment that was there before it: what ends is the claim, not the attachment. */
+  readonly found?: true;
   /** Null until the controller has answered the attach. */
   readonly held: HeldAttachment | null;
   readonly device: string | null;

@@ -12,6 +12,7 @@ import { parseName } from '../domain/names.ts';
 import { bringUp, reportSide } from './bring-up.ts';
 import { type AgentContext, heldOf, isGranted } from './context.ts';
 import { hasMovedOn, isAway, isUnknownOutcome } from './controller-link.ts';
+import type { GrantedAttachment } from './controller-port.ts';
 import type { HeldAttachment, MountRecord } from './mount-journal.ts';
 import { isVacant, parseMountPath, resolvedPath } from './mount-path.ts';
 import type { Registration } from './registration.ts';
@@ -157,10 +158,10 @@ export class Mounts {
     if (present?.state === 'mounted') return { ...(await this.#again(present, wish)), existing: true };
     await this.#options.registration.ensure();
     await this.#context.store.ensure();
-    await this.#finishLeftovers(wish.volumeId);
+    const mayHaveAsked = await this.#finishLeftovers(wish.volumeId);
     this.#checkRoom(wish);
     const shared = journal.ofVolume(wish.volumeId).find((each) => each.state === 'mounted')?.held ?? null;
-    const attachment = shared === null ? await this.#claim(wish) : await this.#join(wish, shared);
+    const attachment = shared === null ? await this.#claim(wish, mayHaveAsked) : await this.#join(wish, shared);
     return { ...(await this.#complete(wish, attachment)), existing: false };
   }
 
@@ -203,13 +204,17 @@ export class Mounts {
     }
   }
 
-  /** What a crash or a busy device left of this volume ends first; `device-busy` while it cannot. */
-  async #finishLeftovers(volumeId: string): Promise<void> {
-    for (const record of this.#context.journal.ofVolume(volumeId)) {
-      if (record.state === 'mounted') continue;
+  /**
+   * What a crash or a busy device left of this volume ends first; `device-busy` while it cannot. Answers whether this
+   * host may have an attachment of which it never heard.
+   */
+  async #finishLeftovers(volumeId: string): Promise<boolean> {
+    const leftovers = this.#context.journal.ofVolume(volumeId).filter(({ state }) => state !== 'mounted');
+    for (const record of leftovers) {
       if (record.held === null) await this.#forgetUnanswered(record);
       else await this.#unmountAlone(record);
     }
+    return leftovers.some(({ held }) => held === null);
   }
 
   /** Nobody knows whether its attach came about: the next claim takes the attachment up, or the reconciler ends it. */
@@ -219,25 +224,26 @@ export class Mounts {
     await forget(this.#context, [record]);
   }
 
-  /** The intent is durable here and the claim at the controller before the host does anything. */
-  async #claim(record: MountRecord): Promise<Attachment> {
+  /**
+   * The intent is durable here and the claim at the controller before the host does anything. An attachment that is there
+   * is the user's who asked for it, unless this host `mayHaveAsked`.
+   */
+  async #claim(record: MountRecord, mayHaveAsked: boolean): Promise<GrantedAttachment> {
     const [stored, created] = await Promise.allSettled([this.#context.journal.put(record), this.#create(record)]);
     if (created.status === 'rejected') {
       await this.#forgetIntent(record, created.reason);
       throw created.reason;
     }
-    if (stored.status === 'rejected') {
-      await release(this.#context, { held: heldOf(created.value), records: [], asked: false });
-      throw stored.reason;
-    }
-    if (!isOf(created.value, record)) await this.#giveBack(record, created.value);
-    return created.value;
+    const attachment = mayHaveAsked ? { ...created.value, existing: false } : created.value;
+    if (stored.status === 'rejected') await this.#giveBack(record, attachment, stored.reason);
+    // Between look-up and claim it has become somebody else's.
+    if (!isOf(attachment, record)) await this.#giveBack(record, attachment, outlived(record));
+    return attachment;
   }
 
-  /** Between look-up and claim it has become somebody else's. */
-  async #giveBack(record: MountRecord, attachment: Attachment): Promise<never> {
-    await release(this.#context, { held: heldOf(attachment), records: [record], asked: false });
-    throw outlived(record);
+  async #giveBack(record: MountRecord, attachment: GrantedAttachment, reason: unknown): Promise<never> {
+    await release(this.#context, { held: heldOf(attachment), records: [failedOn(attachment, record)], asked: false });
+    throw reason;
   }
 
   /** An attachment that was there before may not count as claimed; it does before the host makes a device. */
@@ -247,7 +253,7 @@ export class Mounts {
   }
 
   /** Repeats an attach that is refused for the moment, such as while the last detach is still being settled. */
-  async #create(record: MountRecord): Promise<Attachment> {
+  async #create(record: MountRecord): Promise<GrantedAttachment> {
     const { clock, hostName, limits, link } = this.#context;
     const request = {
       volume: record.volumeId,
@@ -277,7 +283,7 @@ export class Mounts {
     this.#options.nudge();
   }
 
-  async #join(record: MountRecord, held: HeldAttachment): Promise<Attachment> {
+  async #join(record: MountRecord, held: HeldAttachment): Promise<GrantedAttachment> {
     if (!record.readOnly && held.target.accessMode === 'read-only-many') {
       throw new Failure('volume-in-use', `${record.volume} is attached to this host for reading only.`);
     }
@@ -285,7 +291,7 @@ export class Mounts {
     if (confirmed.status === 'rejected') await this.#context.journal.remove([record.id]);
     if (stored.status === 'rejected') throw stored.reason;
     if (confirmed.status === 'rejected') throw confirmed.reason;
-    return confirmed.value;
+    return { ...confirmed.value, existing: true };
   }
 
   /** The controller still grants it. */
@@ -299,7 +305,7 @@ export class Mounts {
     return attachment;
   }
 
-  async #complete(record: MountRecord, attachment: Attachment): Promise<MountRecord> {
+  async #complete(record: MountRecord, attachment: GrantedAttachment): Promise<MountRecord> {
     try {
       return await bringUp(this.#context, record, await this.#claimed(attachment));
     } catch (error) {
@@ -308,11 +314,11 @@ export class Mounts {
     }
   }
 
-  async #undo(record: MountRecord, attachment: Attachment, cause: unknown): Promise<void> {
+  async #undo(record: MountRecord, attachment: GrantedAttachment, cause: unknown): Promise<void> {
     const { host, journal, logger } = this.#context;
     try {
       const held = heldOf(attachment);
-      const ending = await journal.put({ ...record, state: 'unmounting', held });
+      const ending = await journal.put({ ...failedOn(attachment, record), state: 'unmounting', held });
       if (isMounted(await host.inventory(), ending)) await host.unmount(ending.path);
       await this.#leave(ending, held, hasMovedOn(cause));
     } catch (error) {
@@ -389,6 +395,11 @@ export class Mounts {
 /** Granted for the volume that was looked up, under the name by which it was. */
 function isOf({ volume, volumeId }: Attachment, record: MountRecord): boolean {
   return volumeId === record.volumeId && (volume ?? volumeId) === record.volume;
+}
+
+/** Only what the claim has made is given back. */
+function failedOn({ existing }: GrantedAttachment, record: MountRecord): MountRecord {
+  return existing ? { ...record, found: true } : record;
 }
 
 function outlived({ volume }: MountRecord): Failure {

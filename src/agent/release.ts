@@ -22,9 +22,10 @@ export interface Release {
   readonly asked: boolean;
 }
 
-/** Ends the attachment. `device-busy`, `controller-unavailable`: it is to be repeated. */
+/** Ends the attachment, or the claim of one that was found. `device-busy`, `controller-unavailable`: it is to be repeated. */
 export async function release(context: AgentContext, { held, records, asked }: Release): Promise<void> {
   if (asked) await finishDetach(context, held.target, records);
+  else if (areOfFound(records)) await dropClaim(context, held.target, records);
   else await beginDetach(context, held.target, records);
   await removeOwnDirectories(context, records);
   // Not waited for: were it lost, the controller would say that the attachment is over, and the record would go then.
@@ -71,9 +72,18 @@ async function finishDetach(
   target: DeviceTarget,
   records: readonly MountRecord[],
 ): Promise<void> {
+  await dropClaim(context, target, records);
+  await waitReleased(context, target.attachmentId);
+}
+
+/** It is exported as it was before: whoever has asked for it, a later mount or its user, ends it. */
+async function dropClaim(context: AgentContext, target: DeviceTarget, records: readonly MountRecord[]): Promise<void> {
   const proof = await removeDevice(context, target, records);
   if (proof !== null) await reportGone(context, target, proof);
-  await waitReleased(context, target.attachmentId);
+}
+
+function areOfFound(records: readonly MountRecord[]): boolean {
+  return records.length > 0 && records.every(({ found }) => found === true);
 }
 
 /**

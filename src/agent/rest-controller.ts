@@ -13,7 +13,7 @@ export function restController(client: ControllerClient, answerMs: number): Cont
   return {
     hostRegister: (registration) => answered(client.hostRegister(registration)),
     volumeGet: (nameOrId) => answered(client.volumeGet(nameOrId)),
-    attachmentCreate: (request) => answered(client.attachmentCreate(request, { waitMs })),
+    attachmentCreate: (request) => answered(client.attachmentGrant(request, { waitMs })),
     attachmentGet: (id) => answered(client.attachmentGet(id)),
     attachmentList: (filter) => answered(client.attachmentList(filter)),
     attachmentDelete: (id, options) =>

@@ -88,6 +88,12 @@ export interface BatchRequest {
   readonly operations: readonly { readonly type: string; readonly params: object }[];
 }
 
+interface Made<T> {
+  readonly resource: T;
+  /** It was there before. */
+  readonly existing: boolean;
+}
+
 export class ControllerClient {
   readonly #transport: ClientTransport;
 
@@ -119,8 +125,8 @@ export class ControllerClient {
 
   // volumes
 
-  volumeCreate(volume: NewVolume, options: WaitOptions = {}): Promise<Volume> {
-    return this.#operate<Volume>('/v1/volumes', volume, options);
+  async volumeCreate(volume: NewVolume, options: WaitOptions = {}): Promise<Volume> {
+    return (await this.#operate<Volume>('/v1/volumes', volume, options)).resource;
   }
   volumeGet(nameOrId: string): Promise<Volume | null> {
     return this.#get<Volume>(`/v1/volumes/${part(nameOrId)}`);
@@ -141,8 +147,16 @@ export class ControllerClient {
 
   // attachments
 
-  attachmentCreate(request: NewAttachment, options: WaitOptions = {}): Promise<Attachment> {
-    return this.#operate<Attachment>('/v1/attachments', request, options);
+  async attachmentCreate(request: NewAttachment, options: WaitOptions = {}): Promise<Attachment> {
+    return (await this.#operate<Attachment>('/v1/attachments', request, options)).resource;
+  }
+  /** `existing`: it was there before. */
+  async attachmentGrant(
+    request: NewAttachment,
+    options: WaitOptions = {},
+  ): Promise<Attachment & { readonly existing: boolean }> {
+    const { resource, existing } = await this.#operate<Attachment>('/v1/attachments', request, options);
+    return { ...resource, existing };
   }
   attachmentGet(id: string): Promise<Attachment | null> {
     return this.#get<Attachment>(`/v1/attachments/${part(id)}`);
@@ -212,8 +226,8 @@ export class ControllerClient {
 
   // policies
 
-  flowPolicyCreate(policy: NewFlowPolicy, options: WaitOptions = {}): Promise<FlowPolicy> {
-    return this.#operate<FlowPolicy>('/v1/flow-policies', policy, options);
+  async flowPolicyCreate(policy: NewFlowPolicy, options: WaitOptions = {}): Promise<FlowPolicy> {
+    return (await this.#operate<FlowPolicy>('/v1/flow-policies', policy, options)).resource;
   }
   flowPolicyGet(id: string): Promise<FlowPolicy | null> {
     return this.#get<FlowPolicy>(`/v1/flow-policies/${part(id)}`);
@@ -369,12 +383,12 @@ export class ControllerClient {
     });
   }
 
-  async #operate<T>(path: string, body: unknown, options: WaitOptions): Promise<T> {
+  async #operate<T>(path: string, body: unknown, options: WaitOptions): Promise<Made<T>> {
     const endsAt = performance.now() + (options.deadlineMs ?? limits.clientDeadlineMs);
     const answer = await this.#post(path, body, options);
-    if (answer.status !== 202) return answer.body as T;
-    const operation = await this.#follow(answer.body as OperationView, endsAt);
-    return operation.resource as T;
+    if (answer.status !== 202) return { resource: answer.body as T, existing: answer.status === 200 };
+    const { resource, existing } = await this.#follow(answer.body as OperationView, endsAt);
+    return { resource: resource as T, existing };
   }
 
   async #remove(

@@ -5,7 +5,12 @@
  * named call never answers), a slow release. `onRelease` tells who watches it that an attachment has ended.
  */
 
-import type { AttachmentRequest, ControllerPort, PresenceAnswer } from '../../src/agent/controller-port.ts';
+import type {
+  AttachmentRequest,
+  ControllerPort,
+  GrantedAttachment,
+  PresenceAnswer,
+} from '../../src/agent/controller-port.ts';
 import { type Attachment, attachmentTransitions, type HostStateReport } from '../../src/domain/attachment.ts';
 import { Failure } from '../../src/domain/errors.ts';
 import type { Host, HostInventoryReport, HostRegistration, InventoryBegun } from '../../src/domain/host.ts';
@@ -92,14 +97,14 @@ export class FakeController implements ControllerPort {
     return this.#answer('volumeGet', () => this.#volume(nameOrId));
   }
 
-  attachmentCreate(request: AttachmentRequest): Promise<Attachment> {
+  attachmentCreate(request: AttachmentRequest): Promise<GrantedAttachment> {
     return this.#answer('attachmentCreate', () => {
       const volume = this.#volume(request.volume);
       if (volume === null) throw new Failure('volume-not-found', `no volume ${request.volume}`);
       const present = this.#ofVolume(volume.id).find(({ host }) => host === request.host);
-      if (present !== undefined) return this.#existing(present, request);
+      if (present !== undefined) return { ...this.#existing(present, request), existing: true };
       this.#refuseSecondWriter(volume, request);
-      return this.#attach(volume, request);
+      return { ...this.#attach(volume, request), existing: false };
     });
   }
 

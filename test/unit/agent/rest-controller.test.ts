@@ -41,16 +41,27 @@ test('a controller that takes a request and says nothing is unavailable', async 
 test('an operation that outlasts an exchange is followed until it ends', async (t) => {
   const attachment = { id: 'att_1', state: 'exported' };
   const accepted = { id: 'bat_1-0', state: 'running' };
+  const ended = { ...accepted, state: 'succeeded', resource: attachment, existing: true };
   const controller = await FakeHttp.onPort(({ method }) =>
-    method === 'POST'
-      ? { status: 202, body: accepted }
-      : { status: 200, body: { ...accepted, state: 'succeeded', resource: attachment } },
+    method === 'POST' ? { status: 202, body: accepted } : { status: 200, body: ended },
   );
   t.teardown(() => controller.close());
   const port = connect(t, controller.url);
   const request = { volume: 'data', host: 'node1', accessMode: 'single-writer', claim: true } as const;
-  t.like(await port.attachmentCreate(request), attachment);
+  t.like(await port.attachmentCreate(request), { ...attachment, existing: true });
   t.is(controller.asked[0]?.headers.prefer, 'wait=1');
+});
+
+test('whether an attachment was there before is told apart', async (t) => {
+  const statuses = [201, 200];
+  const controller = await FakeHttp.onPort(() => ({ status: statuses.shift() ?? 500, body: { id: 'att_1' } }));
+  t.teardown(() => controller.close());
+  const port = connect(t, controller.url);
+  const request = { volume: 'data', host: 'node1', accessMode: 'single-writer', claim: true } as const;
+  t.deepEqual(
+    [await port.attachmentCreate(request), await port.attachmentCreate(request)].map(({ existing }) => existing),
+    [false, true],
+  );
 });
 
 test('what the controller refuses stays its own word', async (t) => {
