@@ -1,3 +1,4 @@
+import { errorCatalogue } from './errors.ts';
 import type { Transitions } from './state-machine.ts';
 
 export type VolumeState = 'provisioning' | 'free' | 'allocated' | 'wiping' | 'retired' | 'failed';
@@ -64,4 +65,14 @@ export interface VolumeAttachment {
   readonly id: string;
   readonly host: string;
   readonly state: string;
+}
+
+/**
+ * What anybody may know of a `failureReason`: its code, and what that means. The rest is the storage node's own words, with
+ * paths and what programs said, and for those who mend it.
+ */
+export function outwardReason(failureReason: string): string {
+  const code = failureReason.slice(0, failureReason.indexOf(':'));
+  const entry = Object.entries(errorCatalogue).find(([known]) => known === code);
+  return entry === undefined ? 'it has failed' : `${code}: ${entry[1].title}`;
 }

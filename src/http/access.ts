@@ -14,7 +14,7 @@ export type Access = readonly Role[] | 'anyone';
 
 const everyone: Access = ['admin', 'operator', 'host', 'viewer'];
 const readers: Access = ['admin', 'operator', 'viewer'];
-const operators: Access = ['admin', 'operator'];
+export const operators: readonly Role[] = ['admin', 'operator'];
 const attachers: Access = ['admin', 'operator', 'host'];
 const hosts: readonly Role[] = ['admin', 'host'];
 const admins: Access = ['admin'];

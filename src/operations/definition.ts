@@ -1,6 +1,7 @@
 import { type ErrorCode, type FailureOptions, problem } from '../domain/errors.ts';
 import type { OperationParams, OperationType } from '../domain/operation.ts';
-import type { FlowKey, Needs, Picture } from '../store/group.ts';
+import { outwardReason } from '../domain/volume.ts';
+import type { FlowKey, Needs, Picture, VolumeRow } from '../store/group.ts';
 import type { Model, ResourceName, Step } from './model.ts';
 
 /** One operation: what it speaks of, and how it moves one step. Pure over the model; one file an operation. */
@@ -73,6 +74,11 @@ export function doneMarks(operation: OperationContext): {
 
 export function finished(operation: OperationContext, resource: ResourceName): Step {
   return operation.decided ? succeeded(resource) : { kind: 'undecided' };
+}
+
+/** For refusals, which hosts read too. */
+export function stateOf({ state, failureReason }: VolumeRow): string {
+  return failureReason === null ? state : `${state} (${outwardReason(failureReason)})`;
 }
 
 /** Whom to wait for before touching the row, or null when it is nobody's or the operation's own. */

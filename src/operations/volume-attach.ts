@@ -10,6 +10,7 @@ import {
   type OperationContext,
   type OperationDefinition,
   running,
+  stateOf,
   succeeded,
 } from './definition.ts';
 import type { Model, Step } from './model.ts';
@@ -80,13 +81,9 @@ function begin(model: Model, operation: OperationContext, volume: VolumeRow, par
   const host = model.hosts.get(params.host);
   if (host === undefined) return failed('host-not-found', `There is no host "${params.host}".`, { field: 'host' });
   if (volume.state !== 'allocated') {
-    return failed(
-      'volume-not-ready',
-      `Volume "${params.volume}" is ${volume.state}${volume.failureReason === null ? '' : `: ${volume.failureReason}`}.`,
-      {
-        related: { volume: volume.id, state: volume.state },
-      },
-    );
+    return failed('volume-not-ready', `Volume "${params.volume}" is ${stateOf(volume)}.`, {
+      related: { volume: volume.id, state: volume.state },
+    });
   }
   if (volume.writer !== null || (params.accessMode === 'single-writer' && volume.readers > 0)) {
     return onItsWayOut(model, operation, volume) ?? inUse(model, volume);

@@ -11,6 +11,7 @@ import {
   type OperationContext,
   type OperationDefinition,
   running,
+  stateOf,
   succeeded,
 } from './definition.ts';
 import type { Model, Step } from './model.ts';
@@ -212,11 +213,7 @@ function ownership(params: Params): { name: string; qosPolicy: string | null; la
 function answerExisting(model: Model, operation: OperationContext, row: VolumeRow, params: Params): Step {
   const field = differingField(row, params);
   if (row.state === 'failed') {
-    return failed(
-      'volume-not-ready',
-      `Volume "${params.name}" is quarantined: ${row.failureReason ?? 'unknown reason'}.`,
-      { field: 'name' },
-    );
+    return failed('volume-not-ready', `Volume "${params.name}" is ${stateOf(row)}.`, { field: 'name' });
   }
   if (field === null) {
     if (!operation.decided) model.putVolume(row);

@@ -4,6 +4,7 @@ import {
   failed,
   type OperationContext,
   type OperationDefinition,
+  stateOf,
   succeeded,
   waitsForHost,
 } from './definition.ts';
@@ -60,13 +61,9 @@ function refuse(model: Model, operation: OperationContext, name: string, row: Vo
   if (blocker !== null) return blocker;
   if (isHeld(row) && !isLeft(model, operation, row)) return onItsWayOut(model, operation, row) ?? inUse(model, row);
   if (row.state === 'allocated') return null;
-  return failed(
-    'volume-not-ready',
-    `Volume "${name}" is ${row.state}${row.failureReason === null ? '' : `: ${row.failureReason}`}.`,
-    {
-      related: { volume: row.id, state: row.state },
-    },
-  );
+  return failed('volume-not-ready', `Volume "${name}" is ${stateOf(row)}.`, {
+    related: { volume: row.id, state: row.state },
+  });
 }
 
 function isHeld({ writer, readers }: VolumeRow): boolean {

@@ -22,7 +22,8 @@ export function volumeView(row: VolumeRow, attachments: readonly AttachmentRow[]
     qosPolicy: row.qosPolicy,
     labels: row.labels,
     epoch: row.epoch,
-    failureReason: row.failureReason,
+    // While a creation is taken back, it has the operation's problem.
+    failureReason: row.effect === 'undo' ? null : row.failureReason,
     createdAt: row.createdAt,
     allocatedAt: row.allocatedAt,
     wipeProof: wipeProofOf(row),

@@ -1,10 +1,12 @@
 import test, { type ExecutionContext } from 'ava';
 import Fastify from 'fastify';
+import { problem } from '../../src/domain/errors.ts';
 import type { Role } from '../../src/domain/principal.ts';
 import { roles } from '../../src/domain/principal.ts';
 import { access, accessOf } from '../../src/http/access.ts';
 import { Api, type Asked } from '../support/api.ts';
 import { ControlPlaneWorld, openApi } from '../support/control-plane-world.ts';
+import { until } from '../support/daemon.ts';
 
 const all: readonly Role[] = ['admin', 'operator', 'host', 'viewer'];
 const readers: readonly Role[] = ['admin', 'operator', 'viewer'];
@@ -13,6 +15,7 @@ const hosts: readonly Role[] = ['admin', 'host'];
 
 const host = { machineId: 'm', bootId: 'b', simulated: true, initiatorPorts: [] };
 const state = { epoch: 1, state: 'attached', bootId: 'b' };
+const ownPort = { wwpn: '20000002000000a1', fabric: 'local', state: 'online', synthesized: true };
 const inventory = { bootId: 'b', sequence: 1, present: [] };
 const batch = { operations: [{ type: 'volume.delete', params: { volume: 'x' } }] };
 const pool = { name: 'p', backend: 'file', volumeSizeBytes: '1GiB', minFree: 0, maxVolumes: 1 };
@@ -182,6 +185,32 @@ test('a host sees every volume, since it may have to mount it, and of the attach
   t.deepEqual((listed.body.items as readonly unknown[]).map(hostsOf), [['node1']]);
   const all = await api.ask({ method: 'GET', url: '/v1/volumes/v', token: api.tokens.viewer });
   t.deepEqual(hostsOf(all.body).sort(), ['node1', 'node2']);
+});
+
+test('why a volume is quarantined is told in the words of its storage node to those only who mend it', async (t) => {
+  const { api, world } = await openApi(t);
+  const cause = problem('medium-not-empty', '/srv/volumes/vol.img still holds data near byte 7.');
+  world.node.inject({ effect: 'fail', kind: 'destroy', problem: cause });
+  const { body } = await api.ask({ method: 'POST', url: '/v1/volumes', body: { name: 'v', sizeBytes: '1GiB' } });
+  const { id } = body;
+  await api.ask({ method: 'DELETE', url: '/v1/volumes/v' });
+  const ask = async (token: string) => (await api.ask({ method: 'GET', url: `/v1/volumes/${id}`, token })).body;
+  const isQuarantined = async () => (await ask(api.tokens.admin)).state === 'failed';
+  await until(isQuarantined, { what: 'the volume is quarantined' });
+  const whole = `medium-not-empty: ${cause.detail}`;
+  const outward = 'medium-not-empty: The medium still holds data after its wipe';
+  for (const [role, told] of Object.entries({ admin: whole, operator: whole, host: outward, viewer: outward })) {
+    const token = api.tokens[role as Role];
+    t.is((await ask(token)).failureReason, told, role);
+    const listed = (await api.ask({ method: 'GET', url: '/v1/volumes', token })).body;
+    t.like(listed.items, [{ id, failureReason: told }], role);
+  }
+  await api.ask({ method: 'PUT', url: '/v1/hosts/node1', body: { ...host, initiatorPorts: [ownPort] } });
+  const attach = { method: 'POST', url: '/v1/attachments', body: { volume: id, host: 'node1' } } as const;
+  const refused = await api.ask({ ...attach, token: api.tokens.host });
+  t.like(refused.body, { code: 'volume-not-ready', detail: `Volume "${id}" is failed (${outward}).` });
+  const deleted = await api.ask({ method: 'DELETE', url: `/v1/volumes/${id}` });
+  t.like(deleted.body, { code: 'volume-not-ready', detail: `Volume "${id}" is failed (${outward}).` });
 });
 
 test('what only a host can know is taken from hosts and administrators, alone and in batches', async (t) => {

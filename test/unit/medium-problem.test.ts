@@ -17,6 +17,13 @@ for (const [errno, code] of [
   });
 }
 
+test('where there is no space, whoever asked for the volume is not told paths', (t) => {
+  const error = Object.assign(new Error("ENOSPC: no space left on device, open '/somewhere/vol_1.2.img'"), {
+    code: 'ENOSPC',
+  });
+  t.is(problemOfMedium(error, 'vol_1').detail, 'There is no space for volume vol_1 on the storage node.');
+});
+
 test('a volume larger than any file can be is told by its field and what is accepted', (t) => {
   const { field, detail } = problemOfMedium(new SystemCallError('ftruncate', constants.errno.EFBIG), 'vol_1');
   t.is(field, 'sizeBytes');

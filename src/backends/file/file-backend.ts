@@ -233,7 +233,10 @@ export class FileBackend implements Backend {
     const path = this.#pathOf(medium);
     const sizeBytes = await this.#threads.call('fileSize', [path], lock);
     if (sizeBytes !== medium.sizeBytes) {
-      throw new Failure('identity-mismatch', `${path} has ${sizeBytes} bytes, not ${medium.sizeBytes}.`);
+      throw new Failure(
+        'identity-mismatch',
+        `${mediumFileName(medium)} has ${sizeBytes} bytes, not ${medium.sizeBytes}.`,
+      );
     }
     return await this.#threads.call('hasFilesystem', [path], lock);
   }
@@ -258,7 +261,7 @@ export class FileBackend implements Backend {
     const { allocation } = this.#options;
     await this.#threads.call('createZeroed', [temporary, medium.sizeBytes, allocation === 'full'], lock);
     this.#step('created');
-    const formatted = await this.#format(temporary, medium.filesystem, lock);
+    const formatted = await this.#format(temporary, medium, lock);
     this.#step('formatted');
     await this.#threads.call('fsyncFile', [temporary], lock);
     this.#step('synced');
@@ -270,9 +273,10 @@ export class FileBackend implements Backend {
     return formatted;
   }
 
-  async #format(path: string, filesystem: FilesystemType | null, lock: VolumeLock): Promise<boolean> {
+  async #format(path: string, { volumeId, filesystem }: NewMedium, lock: VolumeLock): Promise<boolean> {
     if (filesystem === null) return false;
-    return await formatFile({ run: this.#options.runCommand, path, filesystem, lockFd: lock.fd, seed: this.#seed });
+    const run = this.#options.runCommand;
+    return await formatFile({ run, path, volumeId, filesystem, lockFd: lock.fd, seed: this.#seed });
   }
 
   /** Remembered as well: a call that overran its deadline may make the file only now. */

@@ -8,10 +8,12 @@ import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import { CommandError, type RunCommand } from '../../system/command.ts';
+import { noSpace } from './medium-problem.ts';
 
 export interface FormatRequest {
   readonly run: RunCommand;
   readonly path: string;
+  readonly volumeId: string;
   readonly filesystem: FilesystemType;
   readonly lockFd: number;
   /** What the filesystem holds from the start; see `makeFilesystemSeed`. xfs takes none: its first mount makes it. */
@@ -29,7 +31,7 @@ export async function formatFile(request: FormatRequest): Promise<boolean> {
     return true;
   } catch (error) {
     if (error instanceof CommandError && error.end.reason === 'absent') return false;
-    throw translated(error);
+    throw translated(error, request.volumeId);
   }
 }
 
@@ -56,11 +58,11 @@ function isUnknownOption(error: unknown): boolean {
   return error instanceof CommandError && error.end.stderrTail.includes('assume_storage_prezeroed');
 }
 
-function translated(error: unknown): unknown {
+function translated(error: unknown, volumeId: string): unknown {
   if (!(error instanceof CommandError)) return error;
   const { reason, stderrTail, argv } = error.end;
   if (reason === 'overran')
     return new Failure('deadline-exceeded', `${argv[0]} overran its deadline.`, { cause: error });
-  if (/no space left/i.test(stderrTail)) return new Failure('out-of-space', error.message, { cause: error });
+  if (/no space left/i.test(stderrTail)) return noSpace(volumeId, error);
   return new Failure('device-error', error.message, { cause: error });
 }

@@ -14,9 +14,14 @@ export function problemOfMedium(error: unknown, volumeId: string): Problem {
   const code = systemCodeOf(error);
   if (code === null) throw error;
   if (code === 'EFBIG') return new Failure('no-pool-fits', tooLarge, { field: 'sizeBytes' }).problem;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return noSpace(volumeId, error).problem;
   const detail = `volume ${volumeId}: ${error instanceof Error ? error.message : code}`;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new Failure('out-of-space', detail).problem;
   return new Failure(ofTheNode.includes(code) ? 'storage-failed' : 'device-error', detail).problem;
+}
+
+/** For whoever asked for the volume, too: they may ask for less, or free some. */
+export function noSpace(volumeId: string, cause: unknown): Failure {
+  return new Failure('out-of-space', `There is no space for volume ${volumeId} on the storage node.`, { cause });
 }
 
 /** A medium that cannot be made says nothing about one that is there: its old owner's bytes may well be gone. */

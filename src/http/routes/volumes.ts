@@ -1,8 +1,8 @@
 import { Failure } from '../../domain/errors.ts';
 import type { Principal } from '../../domain/principal.ts';
-import type { Volume } from '../../domain/volume.ts';
+import { outwardReason, type Volume } from '../../domain/volume.ts';
 import { operationParamsSchemas, parseOperation } from '../../operations/validate.ts';
-import { requireOwnHost } from '../access.ts';
+import { operators, requireOwnHost } from '../access.ts';
 import { type App, principalOf, type RouteContext } from '../app.ts';
 import { answerOperation } from '../operation-answer.ts';
 import { filterField, filterOneOf, listQuery, pageRequest, pathParameter } from '../paging.ts';
@@ -120,7 +120,10 @@ function registerClear(app: App, context: RouteContext): void {
 
 /** A host sees every volume, since it may have to mount it, and of the attachments its own. */
 function shownTo({ role, host: own }: Principal, volume: Volume): Volume {
-  return role === 'host' ? { ...volume, attachments: volume.attachments.filter(({ host }) => host === own) } : volume;
+  if (operators.includes(role)) return volume;
+  const failureReason = volume.failureReason === null ? null : outwardReason(volume.failureReason);
+  const attachments = role === 'host' ? volume.attachments.filter(({ host }) => host === own) : volume.attachments;
+  return { ...volume, failureReason, attachments };
 }
 
 async function existingVolume(context: RouteContext, name: string) {

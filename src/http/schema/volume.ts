@@ -45,7 +45,10 @@ export const volumeSchema = out.named<Volume>(
     qosPolicy: out.textOrNull('QoS policy of the volume.', 'gold', null),
     labels: out.labels('Labels given at creation.'),
     epoch: out.integer('Number of attachments so far.', 1),
-    failureReason: out.textOrNull('Why it is quarantined, or why it could not be wiped or destroyed yet.', null),
+    failureReason: out.textOrNull(
+      'Why it is quarantined, or why it could not be wiped or destroyed yet; without `admin` or `operator` the code and its title.',
+      null,
+    ),
     createdAt: out.instant('When the volume was provisioned'),
     allocatedAt: out.instantOrNull('When its present owner got it'),
     attachments: out.listOf(attachment, 'Attachments that are not released.'),
