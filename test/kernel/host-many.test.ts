@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { DeviceTarget } from '../../src/host/host.ts';
 import { at } from '../contract/host-contract.ts';
 import { testOf } from '../support/groups.ts';
+import { detachAtLast, ownMounts } from '../support/host-harness.ts';
 import { LinuxHostHarness } from '../support/linux-host-harness.ts';
 
 const test = testOf('kernel').serial;
@@ -20,15 +21,13 @@ test('a thousand volumes are attached and mounted at once, found again after a r
   await Promise.all(targets.map((target) => attachAndMark(harness, target)));
   t.is(harness.loopDevices().length, volumes);
   const host = await harness.restart();
-  const { devices, mounts } = await host.inventory();
-  // A namespace that another test made meanwhile has copies of them.
-  const own = mounts.filter((mount) => !mount.foreignNamespace);
-  t.deepEqual([devices.length, own.length], [volumes, volumes]);
+  const { devices } = await host.inventory();
+  t.deepEqual([devices.length, (await ownMounts(host)).length], [volumes, volumes]);
   t.deepEqual(
     targets.filter((target) => ownMark(harness, target) !== target.volumeId),
     [],
   );
-  await Promise.all(targets.map((target) => host.detach(target)));
+  await Promise.all(targets.map((target) => detachAtLast(host, target)));
   t.deepEqual([harness.loopDevices(), harness.mountPoints()], [[], []]);
   t.deepEqual(readdirSync(join(harness.directory, 'state', 'mnt')), []);
 });

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileS
 import { join } from 'node:path';
 import { at, attachAndMount, refused } from '../contract/host-contract.ts';
 import { testOf } from '../support/groups.ts';
+import { detachAtLast } from '../support/host-harness.ts';
 import { LinuxHostHarness } from '../support/linux-host-harness.ts';
 
 const test = testOf('kernel').serial;
@@ -75,7 +76,7 @@ test('what the kernel copied for a service that follows our mounts is told as su
   const target = harness.makeTarget();
   const path = harness.mountPath('data');
   await attachAndMount(harness, target, path);
-  const foreign = (await harness.host.inventory()).mounts.filter((mount) => mount.foreignNamespace);
+  const foreign = await harness.mountsElsewhere();
   t.true(foreign.some((mount) => mount.path === path));
   t.true(foreign.every((mount) => mount.isPropagated === true));
   t.is((await harness.host.detach(target)).kind, 'gone');
@@ -88,11 +89,11 @@ test('a copy of our mount that stays when ours goes is told as a use of its own'
   const path = harness.mountPath('data');
   await attachAndMount(harness, target, path);
   const release = await harness.holdElsewhere();
-  const foreign = (await harness.host.inventory()).mounts.filter((mount) => mount.foreignNamespace);
+  const foreign = await harness.mountsElsewhere();
   t.true(foreign.some((mount) => mount.path === path));
   t.true(foreign.every((mount) => mount.isPropagated === undefined));
   await release();
-  t.is((await harness.host.detach(target)).kind, 'gone');
+  t.is((await detachAtLast(harness.host, target)).kind, 'gone');
 });
 
 test('HAZARDS 19: after a reboot the boot id tells it, and what is still wanted is made again', async (t) => {

@@ -4,7 +4,8 @@
  */
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { DeviceTarget, Host } from '../../src/host/host.ts';
+import { Failure } from '../../src/domain/errors.ts';
+import type { DeviceProof, DeviceTarget, Host, MountFound } from '../../src/host/host.ts';
 import { linkOf } from '../../src/host/local-medium.ts';
 
 export interface HostHarness {
@@ -22,6 +23,26 @@ export interface HostHarness {
   restart(): Promise<Host>;
   /** Another mount namespace keeps what is mounted now; answers how to end it. */
   holdElsewhere(target: DeviceTarget, path: string): Promise<() => Promise<void>>;
+}
+
+/** Without those of other namespaces: one that another test makes has a copy of every mount of the machine for a moment. */
+export async function ownMounts(host: Host): Promise<readonly MountFound[]> {
+  return (await host.inventory()).mounts.filter(({ foreignNamespace }) => !foreignNamespace);
+}
+
+const passingHoldMs = 60_000;
+
+/** Once nobody holds it: others on this machine may, for a moment. */
+export async function detachAtLast(host: Host, target: DeviceTarget): Promise<DeviceProof> {
+  const deadline = performance.now() + passingHoldMs;
+  for (;;) {
+    try {
+      return await host.detach(target);
+    } catch (error) {
+      const isHeld = error instanceof Failure && error.code === 'device-busy';
+      if (!isHeld || performance.now() > deadline) throw error;
+    }
+  }
 }
 
 export const initiatorWwpn = '20:00:02:00:00:00:00:a0';

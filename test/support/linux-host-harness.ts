@@ -20,7 +20,7 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import type { DeviceTarget, Host } from '../../src/host/host.ts';
+import type { DeviceTarget, Host, MountFound } from '../../src/host/host.ts';
 import { LinuxHost, type LinuxHostOptions } from '../../src/host/linux/linux-host.ts';
 import { ExportedMedia, type HostHarness, targetOf } from './host-harness.ts';
 
@@ -148,6 +148,13 @@ export class LinuxHostHarness implements HostHarness {
 
   mountPoints(): string[] {
     return mountsBelow(this.directory);
+  }
+
+  /** What the host finds in the namespaces that this harness has made. */
+  async mountsElsewhere(): Promise<readonly MountFound[]> {
+    const holders = [...this.#children].map(({ pid }) => `process ${pid} `);
+    const { mounts } = await this.host.inventory();
+    return mounts.filter(({ holder }) => holders.some((own) => holder?.startsWith(own)));
   }
 
   async #end(child: ChildProcess): Promise<void> {
