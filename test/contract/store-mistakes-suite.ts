@@ -14,6 +14,7 @@ export function storeMistakesSuite(open: OpenWorld): void {
   untouchedTests(open);
   begunTests(open);
   commitTests(open);
+  leaseTests(open);
 }
 
 const options = { lease: null, maxBatches: 64, maxOperations: 4_000, effectLeaseMs: 30_000 };
@@ -49,6 +50,18 @@ function told({ mistakes }: GroupAnswer): string[] {
 
 async function parked(world: OperationWorld): Promise<string[]> {
   return (await world.journal.backlog()).parkedBatches.map(({ id, reason }) => `${id}: ${reason}`);
+}
+
+/** Makes the batch unreadable; answers what makes it readable again. */
+async function damage(world: OperationWorld, batch: string): Promise<() => Promise<unknown>> {
+  const { kysely } = world.store.database;
+  const { rows } = await sql<{ operations: string }>`SELECT operations FROM batches WHERE id = ${batch}`.execute(
+    kysely,
+  );
+  const write = (operations: string) =>
+    sql`UPDATE batches SET operations = ${operations} WHERE id = ${batch}`.execute(kysely);
+  await write('damaged');
+  return () => write(rows[0]?.operations ?? '');
 }
 
 function untouchedTests(open: OpenWorld): void {
@@ -110,16 +123,12 @@ function untouchedTests(open: OpenWorld): void {
   test('a batch that cannot be read is parked, and the others go on', async (t) => {
     const { world } = await openMistaken(t, open);
     const damaged = await world.accept([permit('a')]);
-    const { kysely } = world.store.database;
-    const { rows } = await sql<{ operations: string }>`SELECT operations FROM batches WHERE id = ${damaged}`.execute(
-      kysely,
-    );
-    await sql`UPDATE batches SET operations = 'damaged' WHERE id = ${damaged}`.execute(kysely);
+    const mend = await damage(world, damaged);
     const other = await world.accept([permit('b')]);
     t.deepEqual(told(await world.advance()), [`${damaged} parked`]);
     t.is((await parked(world)).length, 1);
     t.deepEqual(words(await world.batch(other)), ['done']);
-    await sql`UPDATE batches SET operations = ${rows[0]?.operations} WHERE id = ${damaged}`.execute(kysely);
+    await mend();
     await world.settleDown();
     t.deepEqual(words(await world.batch(damaged)), ['done']);
     t.deepEqual(await parked(world), []);
@@ -297,5 +306,64 @@ function commitTests(open: OpenWorld): void {
     t.deepEqual(words(await world.batch(batch)), ['accepted']);
     await world.settleDown();
     t.deepEqual(words(await world.batch(batch)), ['done']);
+  });
+}
+
+/** A database before whose n-th change something else happens. */
+class InterruptedDatabase extends Database {
+  changes = 0;
+  interruption: { readonly before: number; readonly work: () => Promise<unknown> } | null = null;
+
+  override async change<T>(work: (tx: Change) => Promise<T>): Promise<T> {
+    this.changes += 1;
+    if (this.changes === this.interruption?.before) await this.interruption.work();
+    return super.change(work);
+  }
+}
+
+/** What is told of a batch with a bug by a worker whose lease another takes before its n-th commit. */
+async function overtaken(world: OperationWorld, planner: GroupPlanner, before: number): Promise<readonly string[]> {
+  const { maintenance } = world.store;
+  const { engine, kysely } = world.store.database;
+  const database = new InterruptedDatabase({ engine, kysely, fatal: () => undefined });
+  const token = await maintenance.leaseTake('storage-node', 'one', 60_000);
+  assert(token !== null, 'test-lease');
+  const work = async () => {
+    await maintenance.leaseDrop('storage-node', 'one');
+    await maintenance.leaseTake('storage-node', 'two', 60_000);
+  };
+  database.interruption = { before, work };
+  const journal = new KyselyJournalStore(database, planner, journalOptions);
+  const answer = await journal.groupAdvance({ ...options, lease: { name: 'storage-node', token } });
+  assert(database.changes === before, 'test-interruption');
+  return told(answer);
+}
+
+function leaseTests(open: OpenWorld): void {
+  // The group, the batch alone, what is given up of it.
+  for (const before of [1, 2, 3]) {
+    test(`HAZARD 1: a worker gives up nothing when its lease goes to another before its commit ${before}`, async (t) => {
+      const { planner, world } = await openMistaken(t, open);
+      const culprit = await world.accept([create('v')]);
+      planner.advancing = ({ id }) => id === culprit;
+      t.deepEqual(await overtaken(world, planner, before), []);
+      t.deepEqual(words(await world.batch(culprit)), ['accepted']);
+      planner.advancing = () => false;
+      await world.settleDown();
+      t.deepEqual(words(await world.batch(culprit)), ['done']);
+      t.is(await world.leftovers(), '');
+    });
+  }
+
+  test('HAZARD 1: a worker parks nothing when its lease goes to another after it could not give the batch up', async (t) => {
+    const { planner, world } = await openMistaken(t, open);
+    const damaged = await world.accept([create('v')]);
+    const mend = await damage(world, damaged);
+    t.deepEqual(await overtaken(world, planner, 4), []);
+    t.deepEqual(await parked(world), []);
+    await mend();
+    t.like(await world.advance(), { batches: 1, mistakes: [] });
+    t.deepEqual(words(await world.batch(damaged)), ['done']);
+    t.is(await world.leftovers(), '');
   });
 }

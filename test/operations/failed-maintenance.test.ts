@@ -119,7 +119,10 @@ for (const code of ['out-of-space', 'device-busy', 'storage-failed', 'stale-gene
     const id = await returned(world);
     const times = 3 * limits.mediumFailures;
     const fault = world.node.inject({ effect: 'fail', kind: 'wipe', problem: problem(code, 'No.'), times });
-    while (!fault.isOver) await again(wiping(world)).catch(() => undefined);
+    for (let attempt = 0; attempt < times; attempt += 1) {
+      await again(wiping(world)).catch((error: unknown) => t.is((error as Failure).code, code));
+    }
+    t.is(fault.hits, times, 'each run tries it once');
     t.is((await world.store.resources.volumeGet(id))?.state, 'wiping');
     t.is(await again(wiping(world)), 1);
   });
