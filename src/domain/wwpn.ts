@@ -10,14 +10,11 @@ import { assert, Failure } from './errors.ts';
 declare const brand: unique symbol;
 export type Wwpn = string & { readonly [brand]: 'Wwpn' };
 
-/** Network address authorities of FC-FS-5 (name identifier formats) that name a port. */
-const naaKinds = {
-  '1': 'ieee-48',
-  '2': 'ieee-extended',
-  '5': 'ieee-registered',
-  '6': 'ieee-registered-extended',
-} as const;
-export type NaaKind = (typeof naaKinds)[keyof typeof naaKinds];
+/**
+ * Network address authorities of FC-FS-5 (name identifier formats) that name a port: IEEE 48-bit, extended, registered,
+ * registered extended.
+ */
+const portNaas = '1256';
 
 const accepted =
   '16 hex digits, bare, after 0x or in pairs with colons (NAA 1, 2, 5 or 6), e.g. 20:00:02:00:00:00:00:a0';
@@ -28,19 +25,13 @@ const pairsPattern = /^[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){7}$/;
 export function parseWwpn(text: unknown, field = 'wwpn'): Wwpn {
   const digits = digitsOf(text);
   if (digits === null) throw invalid(field, text, `accepted: ${accepted}`);
-  if (kindOf(digits) === null) throw invalid(field, text, `its NAA is ${digits[0]}; accepted: ${accepted}`);
+  if (!namesPort(digits)) throw invalid(field, text, `its NAA is ${digits[0]}; accepted: ${accepted}`);
   return withColons(digits);
 }
 
 export function isWwpn(text: unknown): text is Wwpn {
   const digits = digitsOf(text);
-  return digits !== null && kindOf(digits) !== null && withColons(digits) === text;
-}
-
-export function naaKind(wwpn: Wwpn): NaaKind {
-  const kind = kindOf(wwpn);
-  assert(kind !== null, 'wwpn-naa-unknown');
-  return kind;
+  return digits !== null && namesPort(digits) && withColons(digits) === text;
 }
 
 /** `port` tells several synthesized ports over one address apart (0 to 4095). */
@@ -63,9 +54,8 @@ function digitsOf(text: unknown): string | null {
   return digitsPattern.exec(text)?.[1]?.toLowerCase() ?? null;
 }
 
-function kindOf(digits: string): NaaKind | null {
-  const naa = digits[0];
-  return naa === '1' || naa === '2' || naa === '5' || naa === '6' ? naaKinds[naa] : null;
+function namesPort(digits: string): boolean {
+  return portNaas.includes(digits.charAt(0));
 }
 
 function withColons(digits: string): Wwpn {

@@ -1,54 +1,35 @@
-import { limits } from '../config/limits.ts';
 import type { DestroyRequest, StorageNode } from '../storage-node/storage-node.ts';
-import type { ErasureEffect, MaintenanceStore, VolumeSettle } from '../store/store.ts';
-import { failedErasure } from './failed-erasure.ts';
-import { Failures } from './failures.ts';
-import { type Done, perNode } from './per-node.ts';
+import type { ErasureEffect, MaintenanceStore } from '../store/store.ts';
+import { ErasureRounds } from './erasure-rounds.ts';
 import type { Reconciler } from './reconciler.ts';
 
 /** Volumes that no pool keeps: retired ones, those of drained pools, and returned ones that never had a pool. */
 export class VolumeDestroy implements Reconciler {
   readonly name = 'volume-destroy';
   readonly #store: MaintenanceStore;
-  readonly #nodes: ReadonlyMap<string, StorageNode>;
-  #recoverAll = false;
+  readonly #rounds: ErasureRounds<ErasureEffect<DestroyRequest>, null>;
 
   constructor(options: {
     readonly store: MaintenanceStore;
     readonly nodes: ReadonlyMap<string, StorageNode>;
   }) {
-    this.#store = options.store;
-    this.#nodes = options.nodes;
+    const { store, nodes } = options;
+    this.#store = store;
+    this.#rounds = new ErasureRounds({
+      nodes,
+      deed: 'destroyed',
+      take: (which) => store.destroyTake(which),
+      erase: (node, requests) => node.destroy(requests),
+      settle: (settles) => store.destroySettle(settles),
+    });
   }
 
   recover(): void {
-    this.#recoverAll = true;
+    this.#rounds.recover();
   }
 
   async run(): Promise<number> {
-    const failures = new Failures();
-    let changed = await this.#store.poolTrim();
-    for (;;) {
-      const taken = await this.#store.destroyTake({ all: this.#recoverAll, atMost: limits.wipeVolumes });
-      this.#recoverAll = false;
-      if (taken.length === 0) break;
-      const on = { nodes: this.#nodes, failures };
-      const settles = (await perNode(taken, on, (node, requests) => node.destroy(requests))).map(settleOf);
-      if (settles.length > 0) await this.#store.destroySettle(settles);
-      changed += failures.add(
-        'destroyed',
-        settles.map(({ result }) => result),
-      );
-      // What nobody answered stays taken until its lease is over.
-      if (settles.length === 0 || taken.length < limits.wipeVolumes) break;
-    }
-    failures.tell();
-    return changed;
+    const trimmed = await this.#store.poolTrim();
+    return trimmed + (await this.#rounds.run());
   }
-}
-
-function settleOf({ effect, result }: Done<ErasureEffect<DestroyRequest>, null>): VolumeSettle {
-  if (!result.ok) return failedErasure(effect, result.problem);
-  const { volumeId, generation } = effect.request;
-  return { volumeId, generation, result: { ok: true } };
 }

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Failure } from '../../src/domain/errors.ts';
-import { isWwpn, naaKind, parseWwpn, synthesizeWwpn } from '../../src/domain/wwpn.ts';
+import { isWwpn, parseWwpn, synthesizeWwpn } from '../../src/domain/wwpn.ts';
 
 const digits = fc
   .tuple(fc.constantFrom('1', '2', '5', '6'), fc.stringMatching(/^[0-9a-f]{15}$/))
@@ -24,9 +24,7 @@ test('every spelling of a port name becomes the same normal form', (t) => {
           normal,
           normal.toUpperCase(),
         ];
-        return (
-          spellings.every((text) => parseWwpn(text) === normal) && isWwpn(normal) && naaKind(parseWwpn(bare)) !== null
-        );
+        return spellings.every((text) => parseWwpn(text) === normal) && isWwpn(normal);
       }),
     ),
   );
@@ -35,11 +33,6 @@ test('every spelling of a port name becomes the same normal form', (t) => {
 test('the normal form is a fixed point', (t) => {
   t.is<string, string>(parseWwpn('0x20000200000000A0'), '20:00:02:00:00:00:00:a0');
   t.is<string, string>(parseWwpn(parseWwpn('0x20000200000000A0')), '20:00:02:00:00:00:00:a0');
-});
-
-test('naaKind tells the four kinds apart', (t) => {
-  const kinds = ['1', '2', '5', '6'].map((naa) => naaKind(parseWwpn(`${naa}000000000000001`)));
-  t.deepEqual(kinds, ['ieee-48', 'ieee-extended', 'ieee-registered', 'ieee-registered-extended']);
 });
 
 for (const text of [
