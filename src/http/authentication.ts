@@ -21,8 +21,9 @@ export function registerAuthentication(app: App, context: RouteContext): void {
   const accessByRoute = new Map<string, Access>();
   app.decorateRequest('principal', null);
   app.addHook('onRoute', (route) => {
-    const method = String(route.method);
-    accessByRoute.set(`${method} ${route.url}`, accessOf(method, route.url));
+    for (const method of [route.method].flat()) {
+      accessByRoute.set(`${method} ${route.url}`, accessOf(method, route.url));
+    }
   });
   app.addHook('onRequest', async (request: FastifyRequest, _reply: FastifyReply) => {
     if (request.is404) return;

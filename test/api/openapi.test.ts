@@ -118,4 +118,7 @@ test('the document and a page that shows it are served without a token', async (
   t.notRegex(policy, /upgrade-insecure-requests/);
   const script = await api.ask({ method: 'GET', url: '/docs/static/swagger-initializer.js', token: null });
   t.regex(script.text, /"validatorUrl":\s*null/);
+  const parts = [...page.text.matchAll(/(?:src|href)="\.?([^"]+)"/g)].map(([, path]) => `${path}`);
+  t.true(parts.length > 4);
+  for (const url of parts) t.is((await api.ask({ method: 'GET', url, token: null })).status, 200, url);
 });
