@@ -267,11 +267,16 @@ function parsed(raw: RawAnswer): unknown {
 
 function refused(raw: RawAnswer, body: unknown): Try {
   const failure = failureOf(raw.status, body);
-  // Or an earlier try of this very call has the key, at a process that died or is still at it.
-  const retryable = raw.status === 429 || raw.status === 503 || failure.code === 'idempotency-key-in-use';
   const seconds = Number(raw.headers['retry-after'] ?? Number.NaN);
   const retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : null;
-  return { ok: false, failure, again: retryable && errorCatalogue[failure.code].retryable, retryAfterMs };
+  return { ok: false, failure, again: mayGoBetter(raw.status, failure), retryAfterMs };
+}
+
+/** Whether the same call, under its key, can be answered otherwise soon: not where it has been carried out, and failed. */
+function mayGoBetter(status: number, { code }: Failure): boolean {
+  const { kind, retryable } = errorCatalogue[code];
+  // What is exhausted has ended an operation. With its key in use, an earlier try is at a process that died or still at it.
+  return retryable && ((status === 429 && kind !== 'exhausted') || status === 503 || code === 'idempotency-key-in-use');
 }
 
 /** The controller's own problem; a status without one (a proxy's page) is the controller not answering. */

@@ -27,8 +27,20 @@ test('a creation whose earlier try still has its key is tried again under that k
   t.is(fake.asked.length, 3);
 });
 
-test('what storage could not carry out has ended: it is not asked for again under its key', async (t) => {
-  const { client, fake } = await clientOf(t, [{ status: 503, body: problem('storage-failed', 'The disk refuses.') }]);
-  await t.throwsAsync(client.volumeCreate({ name: 'v' }), { code: 'storage-failed' });
-  t.is(fake.asked.length, 1);
+for (const [code, status] of [
+  ['storage-failed', 503],
+  ['pool-exhausted', 429],
+  ['out-of-space', 429],
+] as const) {
+  test(`what could not be carried out (${code}) has ended: it is not asked for again under its key`, async (t) => {
+    const { client, fake } = await clientOf(t, [{ status, body: problem(code, 'The disk refuses.') }]);
+    await t.throwsAsync(client.volumeCreate({ name: 'v' }), { code });
+    t.is(fake.asked.length, 1);
+  });
+}
+
+test('what was refused for the moment, before it began, is asked for again', async (t) => {
+  const refusal = { status: 429, body: problem('too-many-requests', 'Too many requests wait.') };
+  const { client } = await clientOf(t, [refusal, { status: 201, body: { id: 'vol_1' } }]);
+  t.like(await client.volumeCreate({ name: 'v' }), { id: 'vol_1' });
 });
