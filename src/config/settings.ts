@@ -135,7 +135,8 @@ export const settings = {
   'agent.controllerTimeout': setting(
     'how long an agent waits for a silent controller',
     duration(2 * second, minute),
-    '5s',
+    // podman gives a plugin up after 5 s, and says nothing of why.
+    '4s',
   ),
   'agent.metricsListen': optional('address and port of the /metrics of an agent, without a token', listenAddress),
   server: optional('the controller that clients and agents talk to: a URL or a unix socket', serverAddress),

@@ -80,6 +80,14 @@ export class ControlledMachine {
     return agent;
   }
 
+  /** An agent that serves engines at the socket and may make volumes for them, not running yet. */
+  async agentForEngines(socketPath: string): Promise<ProcessAgent> {
+    const tokenFile = join(this.directory, 'operator.token');
+    const { secret } = await this.client.tokenCreate({ name: 'engines', role: 'operator' });
+    writeFileSync(tokenFile, `${secret}\n`, { mode: 0o600 });
+    return await this.agent('agent', { settings: { DOCKER_SOCKET: socketPath, DOCKER_TOKEN_FILE: tokenFile } });
+  }
+
   async token(name: string): Promise<string> {
     const { secret } = await this.client.tokenCreate({ name, role: 'host', host: hostName });
     return secret ?? '';
@@ -126,7 +134,6 @@ export class ProcessAgent {
         HOST_EXPORTS_DIRECTORY: join(data, 'exports'),
         HOST_VOLUMES_DIRECTORY: join(data, 'volumes'),
         RECONCILE_ATTACHMENTS: '1s',
-        AGENT_CONTROLLER_TIMEOUT: '3s',
         LOG_LEVEL: 'warn',
         ...settings,
       },

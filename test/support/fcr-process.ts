@@ -45,6 +45,11 @@ export class FcrProcess {
     });
   }
 
+  /** SIGSTOP makes it silent, SIGCONT lets it speak again. */
+  signal(signal: NodeJS.Signals): void {
+    this.#daemon?.signal(signal);
+  }
+
   /** Resolves once the kernel says that it is gone. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     this.#daemon?.signal(signal);

@@ -161,7 +161,7 @@ test('a controller is named by its URL or by its socket', (t) => {
 test('an agent looks for the storage node of its machine in its own data directory, unless told otherwise', (t) => {
   const { host, agent } = load({ flags: { dataDir: '/d' } }).config;
   t.like(host, { exportsDirectory: '/d/exports', volumesDirectory: '/d/volumes' });
-  t.deepEqual(agent, { controllerTimeoutMs: 5_000, metricsListen: null });
+  t.deepEqual(agent, { controllerTimeoutMs: 4_000, metricsListen: null });
   const environment = {
     FCR_HOST_EXPORTS_DIRECTORY: '/c/exports',
     FCR_HOST_VOLUMES_DIRECTORY: '/c/volumes',
