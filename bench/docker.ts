@@ -5,6 +5,8 @@ import type { Figures } from './support/figures.ts';
 import { Latencies } from './support/latencies.ts';
 
 const warmUps = 3;
+/** Before the service is warm. */
+const coldContainers = 10;
 const callers = 8;
 
 /** One driver of the engine, and how long things took with it. */
@@ -25,6 +27,10 @@ export const bench: Bench = {
     'containers on new volumes under a real dockerd, in turn with its own local driver, and many volumes over its API (root)',
   options: {
     containers: { about: 'containers of each driver, one after the other', default: 50 },
+    'warm-up': {
+      about: 'volumes mounted before those counted, so that the service is one that has run for a while',
+      default: 300,
+    },
     volumes: { about: `volumes that are created and removed, ${callers} at a time`, default: 1_000 },
     size: { about: 'size of a volume in MiB', default: 32 },
   },
@@ -48,6 +54,10 @@ async function figures(
   progress(`a pool of ${volumes} volumes is filled`);
   const host = await DockerHost.start(t, { sizeMiB: numberOption(options, 'size'), volumes, connections: callers });
   await host.atRest();
+  progress(`${coldContainers} containers of each driver just after the start`);
+  const cold = await runContainers(host, coldContainers);
+  await host.warmUp(numberOption(options, 'warm-up'));
+  await host.atRest();
   progress(`${containers} containers of each driver`);
   const { ours, local } = await runContainers(host, containers);
   await host.atRest();
@@ -59,6 +69,7 @@ async function figures(
   const localThousand = await createAndRemove(host, 'local', volumes);
   return {
     ...startFigures(host, ours, local),
+    coldOverheadRatio: cold.ours.starts.p50Ms / cold.local.starts.p50Ms,
     createThousandSeconds: thousand.createSeconds,
     removeThousandSeconds: thousand.removeSeconds,
     wipeThousandSeconds: thousand.wipeSeconds,

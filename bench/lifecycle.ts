@@ -9,6 +9,8 @@ import { RestClient } from './support/rest.ts';
 const sizeBytes = 1024 ** 3;
 const kinds = ['create', 'attach', 'detach', 'delete'] as const;
 const bareKinds = ['commit', 'attachFloor', 'detachFloor'] as const;
+/** Of the rounds before: the first ones, which a service has just after its start. */
+const coldRounds = 50;
 
 type Times = Readonly<Record<(typeof kinds)[number] | (typeof bareKinds)[number], Latencies>>;
 
@@ -53,7 +55,10 @@ async function makePool(controller: RestClient): Promise<void> {
 export const bench: Bench = {
   about:
     'create, attach (to mounted), detach and delete of one volume at a time on real loop devices, beside bare commits and system calls',
-  options: { rounds: { about: 'volumes, one after the other', default: 200 } },
+  options: {
+    rounds: { about: 'volumes, one after the other', default: 200 },
+    'warm-up': { about: 'volumes before those, so that the service is one that has run for a while', default: 300 },
+  },
   bounds: () => ({ createRatio: { atMost: 3 }, attachRatio: { atMost: 3 }, detachRatio: { atMost: 3 } }),
   async run(options, progress) {
     const product = await Product.start({ environment: { FCR_HOST_MODE: 'linux', FCR_STORAGE_NODE_KIND: 'file' } });
@@ -62,22 +67,15 @@ export const bench: Bench = {
     const bare = new BareLifecycle(product.dataDirectory, sizeBytes);
     try {
       await makePool(controller);
-      const times = Object.fromEntries([...kinds, ...bareKinds].map((kind) => [kind, new Latencies()])) as Record<
-        keyof Times,
-        Latencies
-      >;
-      const warmUp = Object.fromEntries([...kinds, ...bareKinds].map((kind) => [kind, new Latencies()])) as Record<
-        keyof Times,
-        Latencies
-      >;
-      const rounds = numberOption(options, 'rounds');
-      progress(`${rounds} rounds`);
-      for (let number = -10; number < rounds; number += 1) {
-        const into = number < 0 ? warmUp : times;
-        await round(number + 10, controller, agent, into, product.dataDirectory);
+      const [cold, warming, times] = [noTimes(), noTimes(), noTimes()];
+      const [rounds, warmUp] = [numberOption(options, 'rounds'), numberOption(options, 'warm-up')];
+      progress(`${rounds} rounds after ${warmUp}`);
+      for (let number = 0; number < warmUp + rounds; number += 1) {
+        const into = number >= warmUp ? times : number < coldRounds ? cold : warming;
+        await round(number, controller, agent, into, product.dataDirectory);
         await bareRound(bare, into);
       }
-      return figuresOf(times);
+      return figuresOf(times, cold);
     } finally {
       bare.close();
       controller.close();
@@ -87,12 +85,18 @@ export const bench: Bench = {
   },
 };
 
-function figuresOf(times: Times): Figures {
+function noTimes(): Times {
+  const all = [...kinds, ...bareKinds].map((kind) => [kind, new Latencies()] as const);
+  return Object.fromEntries(all) as Record<keyof Times, Latencies>;
+}
+
+function figuresOf(times: Times, cold: Times): Figures {
   const p50 = (kind: keyof Times) => times[kind].quantile(0.5);
   const commit = p50('commit');
   const latencies = kinds.flatMap((kind) => [
     [`${kind}P50Ms`, rounded(p50(kind))],
     [`${kind}P99Ms`, rounded(times[kind].quantile(0.99))],
+    ...(cold[kind].count === 0 ? [] : [[`${kind}ColdP50Ms`, rounded(cold[kind].quantile(0.5))]]),
   ]);
   return {
     ...Object.fromEntries(latencies),

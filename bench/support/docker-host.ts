@@ -31,6 +31,7 @@ export class DockerHost {
   readonly timedDriver: string;
   readonly timed: TimedPlugin;
   readonly #controller: RestClient;
+  readonly #plugin: RestClient;
   readonly #volumes: number;
 
   private constructor(parts: Pick<DockerHost, 'engine' | 'api' | 'driver' | 'timedDriver' | 'timed'> & Rest) {
@@ -40,6 +41,7 @@ export class DockerHost {
     this.timedDriver = parts.timedDriver;
     this.timed = parts.timed;
     this.#controller = parts.controller;
+    this.#plugin = parts.pluginClient;
     this.#volumes = parts.volumes;
   }
 
@@ -56,11 +58,26 @@ export class DockerHost {
     t.teardown(() => timed.close());
     const controller = new RestClient(product.socketPath, 1);
     t.teardown(() => controller.close());
+    const pluginClient = new RestClient(own.socketPath, 1);
+    t.teardown(() => pluginClient.close());
     const engine = await DockerEngine.start(t);
     const api = new RestClient(engine.socketPath, connections);
     t.teardown(() => api.close());
     const [driver, timedDriver] = [own.plugin, ownTimed.plugin];
-    return new DockerHost({ engine, api, driver, timedDriver, timed, controller, volumes });
+    return new DockerHost({ engine, api, driver, timedDriver, timed, controller, pluginClient, volumes });
+  }
+
+  /** What an engine asks of the plugin for so many containers, one after the other, without the engine. */
+  async warmUp(count: number): Promise<void> {
+    const ask = (call: string, body: object) => this.#plugin.expect('POST', `/VolumeDriver.${call}`, body);
+    for (let number = 0; number < count; number += 1) {
+      const [Name, ID] = [`warm-up-${number}`, `warm-up-${number}`];
+      await ask('Create', { Name, Opts: null });
+      await ask('Get', { Name });
+      await ask('Mount', { Name, ID });
+      await ask('Unmount', { Name, ID });
+      await ask('Remove', { Name });
+    }
   }
 
   /** Until every volume of the pool is wiped and free. */
@@ -76,6 +93,7 @@ export class DockerHost {
 
 interface Rest {
   readonly controller: RestClient;
+  readonly pluginClient: RestClient;
   readonly volumes: number;
 }
 
