@@ -174,6 +174,9 @@ export const limits = {
   // Docker volume plugin
   dockerBodyBytes: 256 * 1024,
   dockerControllerMs: 20_000,
+  /** Longer than dockerd repeats a look-up that had no answer. */
+  dockerRepeatsMs: 60_000,
+  dockerLookupReasons: 3,
   // command line
   cliPollMs: 250,
   cliTries: 4,

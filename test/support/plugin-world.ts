@@ -9,7 +9,6 @@ import type { Agent } from '../../src/agent/agent.ts';
 import { type PluginServerOptions, pluginServer } from '../../src/frontends/docker-volume/server.ts';
 import { VolumeDriver } from '../../src/frontends/docker-volume/volume-driver.ts';
 import { closeServer } from '../../src/http/listeners.ts';
-import { systemClock } from '../../src/system/clock.ts';
 import { AgentWorld } from './agent-world.ts';
 import { FakeVolumes } from './fake-volumes.ts';
 
@@ -61,7 +60,7 @@ export class PluginWorld {
     const { agent, volumes: controller } = world;
     const options: PluginServerOptions = {
       driver: new VolumeDriver({ agent, controller, scope: 'local' }),
-      clock: systemClock,
+      clock: agents.clock,
       log: { warn: (fields) => world.logged.push(fields), debug: (fields) => world.whispered.push(fields) },
       metrics: { dockerCallEnded: (method, outcome) => world.ended.push({ method, outcome }) },
     };

@@ -12,6 +12,7 @@ import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { calls, isOfVolume, isPluginMethod, type PluginMethod } from './calls.ts';
 import { errorText, failureStatus, mediaType, parseRequest, saysAbsent, unanswered } from './protocol.ts';
+import { UnansweredLookups } from './unanswered-lookups.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
 export interface PluginServerOptions {
@@ -22,13 +23,13 @@ export interface PluginServerOptions {
 }
 
 interface Serving extends PluginServerOptions {
-  /** What the last look-up that had no answer met, for its repeats. */
-  unanswered: string | null;
+  /** What is said to the repeats. */
+  readonly lookups: UnansweredLookups;
 }
 
 /** Does not listen yet. */
 export function pluginServer(options: PluginServerOptions): http.Server {
-  const serving: Serving = { ...options, unanswered: null };
+  const serving: Serving = { ...options, lookups: new UnansweredLookups(options.clock) };
   const settings = { requestTimeout: limits.requestReceiveMs, requireHostHeader: false };
   const server = http.createServer(settings, (request, response) => {
     answer(serving, request, response).catch((error: unknown) => {
@@ -87,14 +88,14 @@ async function called(serving: Serving, method: PluginMethod, request: http.Inco
   try {
     const asked = parseRequest(await received(request));
     name = asked.name;
-    if (name === '' && isOfVolume(method)) throw new Repeated(serving.unanswered);
+    if (name === '' && isOfVolume(method)) throw new Repeated(serving.lookups.reasons());
     const body = await calls[method](driver, asked);
     metrics.dockerCallEnded(method, 'succeeded', took());
     return { status: 200, body, problem: null };
   } catch (error) {
     const told = problemOf(error);
     metrics.dockerCallEnded(method, errorCatalogue[told.code].kind, took());
-    if (hasNoAnswer(method, told) && !(error instanceof Repeated)) serving.unanswered = told.detail;
+    if (hasNoAnswer(method, told) && !(error instanceof Repeated)) serving.lookups.add(told.detail);
     logFailure(serving, { method, volume: name, durationMs: Math.round(took()) }, told, error);
     return { status: failureStatus, body: { Err: errorText(told) }, problem: told };
   }
@@ -105,12 +106,16 @@ async function called(serving: Serving, method: PluginMethod, request: http.Inco
  * for one of no volume it would be answered as done, and nothing would be.
  */
 class Repeated extends Failure {
-  constructor(unanswered: string | null) {
+  constructor(reasons: readonly string[]) {
     const detail = 'The exchange broke off before its answer, and the repeat does not say which volume is meant.';
-    const why =
-      unanswered === null ? 'The agent was restarted, or its log says why.' : `The last one met: ${unanswered}`;
-    super('controller-unavailable', `${detail} ${why}`);
+    super('controller-unavailable', `${detail} ${whatWasMet(reasons)}`);
   }
+}
+
+function whatWasMet([last, ...others]: readonly string[]): string {
+  if (last === undefined) return 'The agent was restarted, or its log says why.';
+  const other = others.length === 0 ? '' : ` Others lately: ${others.join(' ')}`;
+  return `The last one met: ${last}${other}`;
 }
 
 interface FailedCall {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { VolumeGate } from '../../../src/agent/volume-gate.ts';
 import { Failure } from '../../../src/domain/errors.ts';
-import { AgentWorld, hostName } from '../../support/agent-world.ts';
+import { AgentWorld } from '../../support/agent-world.ts';
 import { Crash, CrashGate } from '../../support/crash-gate.ts';
 
 test('a mount claims the attachment, proves the device and reports it attached', async (t) => {
@@ -324,78 +324,6 @@ test('a volume that another host writes is refused with the reason of the contro
   t.is(error.code, 'volume-in-use');
   t.deepEqual(agent.mounts(), []);
   t.is(world.host.devices.length, 0);
-});
-
-test('an attachment that a user made for this host is claimed before its device is made', async (t) => {
-  const world = await AgentWorld.make(t);
-  world.addVolume('data');
-  await world.controller.attachmentCreate({ volume: 'data', host: hostName, accessMode: 'single-writer' });
-  const agent = await world.start();
-  await agent.reconcile();
-  t.is(world.controller.attachments.size, 1);
-  await agent.mount({ volume: 'data' });
-  t.deepEqual(world.state(agent), world.complete('data'));
-});
-
-for (const step of steps) {
-  test(`a failure of ${step} on an attachment that a user made for this host gives back the claim alone`, async (t) => {
-    const world = await AgentWorld.make(t);
-    world.addVolume('data', { formatted: false });
-    const { controller, host } = world;
-    const { id } = await controller.attachmentCreate({ volume: 'data', host: hostName, accessMode: 'single-writer' });
-    const agent = await world.start();
-    host.failing.set(step, new Failure('device-error', `${step} failed`));
-    await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'device-error' });
-    await agent.reconcile();
-    t.deepEqual(world.state(agent), { ...world.complete(), attachments: ['vol_data exported'] });
-    t.like(controller.attachments.get(id), { epoch: 1, hostSide: 'none' });
-    host.failing.clear();
-    await agent.unmount((await agent.mount({ volume: 'data' })).id);
-    t.deepEqual(world.state(agent), world.complete());
-  });
-}
-
-test('a claim that cannot be given back at once is by the reconcile, and the attachment that was found stays', async (t) => {
-  const world = await AgentWorld.make(t);
-  world.addVolume('data');
-  const { controller, host } = world;
-  await controller.attachmentCreate({ volume: 'data', host: hostName, accessMode: 'single-writer' });
-  const agent = await world.start();
-  host.failing.set('mount', new Failure('device-error', 'mount failed'));
-  host.heldVolumes.add('vol_data');
-  await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'device-error' });
-  t.like(agent.mounts()[0], { state: 'detaching' });
-  host.heldVolumes.clear();
-  const next = await world.start();
-  await next.reconcile();
-  t.deepEqual(world.state(next), { ...world.complete(), attachments: ['vol_data exported'] });
-});
-
-test('HAZARDS 5: the attachment that a new owner has on this host stays, when who looked the volume up before claims it', async (t) => {
-  const world = await AgentWorld.make(t);
-  const volume = world.addVolume('data');
-  const { controller } = world;
-  const attach = controller.attachmentCreate.bind(controller);
-  controller.attachmentCreate = async (request) => {
-    controller.volumes.set(volume.id, { ...volume, name: 'other' });
-    await attach({ volume: 'other', host: hostName, accessMode: 'single-writer' });
-    return await attach(request);
-  };
-  const agent = await world.start();
-  await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'volume-not-found' });
-  await agent.reconcile();
-  t.deepEqual(world.state(agent), { ...world.complete(), attachments: ['vol_data exported'] });
-});
-
-test("an attachment whose answer was lost is this host's own: a failed mount gives it back", async (t) => {
-  const world = await AgentWorld.make(t);
-  world.addVolume('data');
-  const agent = await world.start();
-  world.controller.lost.add('attachmentCreate');
-  await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'controller-unavailable' });
-  world.host.failing.set('mount', new Failure('device-error', 'mount failed'));
-  await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'device-error' });
-  t.deepEqual(world.state(agent), world.complete());
 });
 
 test('the intent is durable before a device is made', async (t) => {

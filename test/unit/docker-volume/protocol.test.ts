@@ -1,6 +1,7 @@
 /** What dockerd, podman and dvdcli (Mesos' DVDI) send, in the order and form in which they send it. */
 import test from 'ava';
-import { errorCatalogue } from '../../../src/domain/errors.ts';
+import { limits } from '../../../src/config/limits.ts';
+import { errorCatalogue, Failure } from '../../../src/domain/errors.ts';
 import { calls } from '../../../src/frontends/docker-volume/calls.ts';
 import { errorText, mediaType } from '../../../src/frontends/docker-volume/protocol.ts';
 import { type Client, PluginWorld } from '../../support/plugin-world.ts';
@@ -201,6 +202,27 @@ test('a look-up that fails is logged once with its cause, however often an engin
   const cause = { code: 'controller-unavailable', detail: 'connection refused' };
   t.like(world.logged[0], { method: 'VolumeDriver.Get', volume: 'data', ...cause });
   t.is(world.whispered.length, 5);
+});
+
+test('a repeat is told what all look-ups have met lately: it may be of any of them, of whatever engine', async (t) => {
+  const world = await PluginWorld.start(t);
+  const { controller } = world.agents;
+  const lookup = (body: string) =>
+    world.exchange(`POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  await world.call('VolumeDriver.Create', { Name: 'data', Opts: null });
+  const meets = async (why: string, name: string) => {
+    controller.volumeGet = () => Promise.reject(new Failure('controller-unavailable', why));
+    await lookup(`{"Name":"${name}"}`);
+  };
+  await meets('First reason.', 'data');
+  await meets('Second reason.', 'other');
+  t.regex(await lookup(''), /_The_last_one_met:_Second_reason\._Others_lately:_First_reason\._/);
+  await meets('First reason.', 'data');
+  t.regex(await lookup(''), /_The_last_one_met:_First_reason\._Others_lately:_Second_reason\._/);
+  for (const why of ['Third.', 'Fourth.']) await meets(why, 'data');
+  t.regex(await lookup(''), /_met:_Fourth\._Others_lately:_Third\._First_reason\._What/);
+  world.agents.passTime(limits.dockerRepeatsMs + 1);
+  t.regex(await lookup(''), /_The_agent_was_restarted,_or_its_log_says_why\._/);
 });
 
 test('over TCP neither a web page nor a request for another host is answered; engines are', async (t) => {
