@@ -7,23 +7,21 @@ import { endpointOf, tokenSourceOf } from '../http/client-endpoint.ts';
 import type { Endpoint, ReadToken } from '../http/client-transport.ts';
 import { createLog } from '../telemetry/log.ts';
 import { type OpenAgent, openAgent } from './compose/agent.ts';
-import { Closers } from './compose/closers.ts';
 import { hostLine } from './compose/greeting.ts';
-import { untilTold } from './service.ts';
+import { runUntilTold } from './service.ts';
 
 /** Runs until the process is told to end; mounts stay. */
 export async function runAgent(config: Config): Promise<void> {
   const log = createLog(config.log, { program: 'agent', isTerminal: process.stderr.isTTY });
-  const { opened, close } = await Closers.over(async (closers) => {
-    const answerMs = config.agent.controllerTimeoutMs;
-    const opened = await openAgent({ config, log, ...controllerOf(config), answerMs }, closers);
-    return { opened, close: () => closers.close() };
-  });
-  const ports = await opened.host.discoverPorts();
-  if (!ports.some(isOnline)) log.warn({ ports }, noPath(config));
-  process.stdout.write(greeting(config, opened, ports));
-  await untilTold();
-  await close();
+  const answerMs = config.agent.controllerTimeoutMs;
+  await runUntilTold(
+    (closers) => openAgent({ config, log, ...controllerOf(config), answerMs }, closers),
+    async (opened) => {
+      const ports = await opened.host.discoverPorts();
+      if (!ports.some(isOnline)) log.warn({ ports }, noPath(config));
+      return greeting(config, opened, ports);
+    },
+  );
 }
 
 function controllerOf(config: Config): { readonly endpoint: Endpoint; readonly token: string | ReadToken | null } {

@@ -1,10 +1,9 @@
 /** API, workers and storage node without a host: the agents are processes of their own. Or one half of it. */
 import type { Config } from '../config/config.ts';
 import { createLog } from '../telemetry/log.ts';
-import { Closers } from './compose/closers.ts';
 import { type Controller, openApiReplica, openController } from './compose/controller.ts';
 import { addressOf, apiLine } from './compose/greeting.ts';
-import { endsFatally, untilTold } from './service.ts';
+import { endsFatally, runUntilTold } from './service.ts';
 
 export interface ControllerHalves {
   readonly api: boolean;
@@ -15,13 +14,11 @@ export interface ControllerHalves {
 export async function runController(config: Config, halves: ControllerHalves): Promise<void> {
   const log = createLog(config.log, { program: programOf(halves), isTerminal: process.stderr.isTTY });
   const options = { config, log, onFatal: endsFatally(log) };
-  const { controller, close } = await Closers.over(async (closers) => ({
-    controller: halves.worker ? await openController(options, closers, halves) : await openApiReplica(options, closers),
-    close: () => closers.close(),
-  }));
-  process.stdout.write(greeting(config, controller, halves));
-  await untilTold();
-  await close();
+  await runUntilTold(
+    (closers): Promise<Controller> =>
+      halves.worker ? openController(options, closers, halves) : openApiReplica(options, closers),
+    (controller) => greeting(config, controller, halves),
+  );
 }
 
 function programOf({ api, worker }: ControllerHalves): string {

@@ -3,15 +3,19 @@ import type { Config } from '../config/config.ts';
 import { createLog } from '../telemetry/log.ts';
 import { apiLine, hostLine } from './compose/greeting.ts';
 import { type Standalone, startStandalone } from './compose/standalone.ts';
-import { endsFatally, untilTold } from './service.ts';
+import { endsFatally, runUntilTold } from './service.ts';
 
 /** Runs until the process is told to end. */
 export async function runStandalone(config: Config): Promise<void> {
   const log = createLog(config.log, { program: 'standalone', isTerminal: process.stderr.isTTY });
-  const running = await startStandalone(config, log, endsFatally(log));
-  process.stdout.write(greeting(config, running));
-  await untilTold();
-  await running.close();
+  await runUntilTold(
+    async (closers) => {
+      const running = await startStandalone(config, log, endsFatally(log));
+      closers.add(() => running.close());
+      return running;
+    },
+    (running) => greeting(config, running),
+  );
 }
 
 function greeting(config: Config, { listening, host, services }: Standalone): string {
