@@ -63,6 +63,8 @@ export interface Config {
     readonly serverCaFile: string | null;
     readonly token: string | null;
     readonly tokenFile: string | null;
+    /** Null: each verb has its own. */
+    readonly requestTimeoutMs: number | null;
   };
 }
 
@@ -134,6 +136,7 @@ export function configOf(values: SettingValues): Config {
       serverCaFile: values.serverCa,
       token: values.token,
       tokenFile: values.tokenFile,
+      requestTimeoutMs: values.requestTimeout,
     },
   });
 }

@@ -180,5 +180,6 @@ export const limits = {
   // command line
   cliPollMs: 250,
   cliTries: 4,
+  cliReadMs: 15_000,
   mountDeadlineMs: 180_000,
 } as const;

@@ -143,6 +143,10 @@ export const settings = {
   serverCa: optional('whose certificate that controller must show (PEM)', absolutePath),
   token: secret('the bearer token that clients show', text),
   tokenFile: optional('a file that holds that token', absolutePath),
+  requestTimeout: optional(
+    'how long a verb waits for an answer; unset: 15s to read, 60s to change something, 180s to mount',
+    duration(second, hour),
+  ),
 };
 
 export type SettingKey = keyof typeof settings;

@@ -9,6 +9,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { limits } from '../config/limits.ts';
 import { assert, type ErrorCode, errorCatalogue, Failure } from '../domain/errors.ts';
+import { connectionReason } from './connection-reason.ts';
 
 export type Endpoint =
   | { readonly url: string; readonly tls?: ClientTls }
@@ -67,8 +68,20 @@ export interface TransportOptions {
   readonly endpoint: Endpoint;
   readonly token?: string | ReadToken | null;
   readonly deadlineMs?: number;
+  /** For what only reads; `deadlineMs` when absent. */
+  readonly readDeadlineMs?: number;
   readonly maxTries?: number;
   readonly maxConnections?: number;
+  /** What answers there; "controller" when absent. */
+  readonly peer?: string;
+  /** Told after a deadline: what to look at then. */
+  readonly whenSilent?: string;
+}
+
+/** Over all tries of a call. */
+interface Deadline {
+  readonly at: number;
+  readonly lengthMs: number;
 }
 
 export class ClientTransport {
@@ -77,31 +90,41 @@ export class ClientTransport {
   readonly #exchangeHere: Exchange | null;
   readonly #secure: boolean;
   readonly #readToken: ReadToken | null;
+  /** The URL's protocol, until something has answered. */
+  #untried: string | null;
   #token: string | null;
   readonly #deadlineMs: number;
+  readonly #readDeadlineMs: number;
   readonly #maxTries: number;
+  /** The peer and where it is. */
+  readonly #there: string;
+  readonly #whenSilent: string;
 
   constructor(options: TransportOptions) {
     const pool = { keepAlive: true, maxSockets: options.maxConnections ?? limits.clientConnections };
     this.#secure = 'url' in options.endpoint && options.endpoint.url.startsWith('https:');
     this.#agent = this.#secure ? new https.Agent({ ...pool, ...tlsOf(options.endpoint) }) : new http.Agent(pool);
     this.#target = targetOf(options.endpoint);
+    this.#untried = this.#target.protocol ?? null;
     this.#exchangeHere = 'exchange' in options.endpoint ? options.endpoint.exchange : null;
     const { token = null } = options;
     this.#readToken = typeof token === 'function' ? token : null;
     this.#token = typeof token === 'function' ? token() : token;
     this.#deadlineMs = options.deadlineMs ?? limits.clientDeadlineMs;
+    this.#readDeadlineMs = options.readDeadlineMs ?? this.#deadlineMs;
     this.#maxTries = options.maxTries ?? limits.clientTries;
+    this.#there = `The ${options.peer ?? 'controller'}${placeOf(options.endpoint)}`;
+    this.#whenSilent = options.whenSilent ?? '';
   }
 
   /** Answers whatever came with a status below 400; throws a `Failure` otherwise. */
   async call(call: Call): Promise<Answer> {
-    const deadlineAt = performance.now() + (call.deadlineMs ?? this.#deadlineMs);
+    const deadline = this.#deadlineOf(call);
     let unknown = false;
     let renewed = false;
     for (let tries = 1; ; tries += 1) {
       const shown = this.#token;
-      const tried = await this.#try(call, deadlineAt);
+      const tried = await this.#try(call, deadline);
       if (tried.ok) return tried.answer;
       if (!renewed && tried.failure.code === 'unauthenticated' && this.#renewToken(shown, tried.failure)) {
         renewed = true;
@@ -111,7 +134,7 @@ export class ClientTransport {
       unknown ||= tried.failure.code === 'controller-unavailable';
       const pauseMs = backoffMs(tries, tried.retryAfterMs);
       const hopeless = !call.repeatable || !tried.again || tries >= this.#maxTries;
-      if (hopeless || performance.now() + pauseMs >= deadlineAt) throw tried.failure;
+      if (hopeless || performance.now() + pauseMs >= deadline.at) throw tried.failure;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
@@ -121,8 +144,14 @@ export class ClientTransport {
     assert(this.#exchangeHere === null, 'transport-stream-in-process');
     return new Promise((resolve, reject) => {
       const request = this.#request(call, null, signal);
-      request.on('response', resolve);
-      request.on('error', (error) => reject(unavailable(error)));
+      const deadline = this.#deadlineOf(call);
+      const timer = setTimeout(() => request.destroy(this.#tooLate(call, deadline)), deadline.lengthMs);
+      request.on('close', () => clearTimeout(timer));
+      request.on('response', (response) => {
+        clearTimeout(timer);
+        resolve(response);
+      });
+      request.on('error', (error) => reject(unavailable(error, this.#untried)));
       request.end();
     });
   }
@@ -143,28 +172,41 @@ export class ClientTransport {
     return this.#token !== shown;
   }
 
-  async #try(call: Call, deadlineAt: number): Promise<Try> {
+  #deadlineOf(call: Call): Deadline {
+    const lengthMs = call.deadlineMs ?? (call.method === 'GET' ? this.#readDeadlineMs : this.#deadlineMs);
+    return { at: performance.now() + lengthMs, lengthMs };
+  }
+
+  #tooLate(call: Call, { lengthMs }: Deadline): Failure {
+    const within = `${Math.round(lengthMs / 100) / 10} s`;
+    const outcome = call.method === 'GET' ? '' : ' Its outcome is unknown.';
+    const detail = `${this.#there} has not answered ${call.method} ${call.path} within ${within}.${outcome}`;
+    return new Failure('deadline-exceeded', [detail, this.#whenSilent].join(' ').trimEnd());
+  }
+
+  async #try(call: Call, deadline: Deadline): Promise<Try> {
     try {
-      const raw = await this.#exchange(call, Math.max(1, deadlineAt - performance.now()));
+      const raw = await this.#exchange(call, deadline);
+      this.#untried = null;
       const body = parsed(raw);
       if (raw.status < 400 || raw.status === call.alsoAnswer) return { ok: true, answer: { ...raw, body } };
       return refused(raw, body);
     } catch (error) {
-      const failure = error instanceof Failure ? error : unavailable(error);
+      const failure = unavailable(error, this.#untried);
       return { ok: false, failure, again: failure.code === 'controller-unavailable', retryAfterMs: null };
     }
   }
 
-  #exchange(call: Call, timeoutMs: number): Promise<RawAnswer> {
+  #exchange(call: Call, deadline: Deadline): Promise<RawAnswer> {
     const payload = call.body === undefined ? null : Buffer.from(JSON.stringify(call.body));
     const here = this.#exchangeHere;
-    return here === null ? this.#overWire(call, payload, timeoutMs) : this.#inProcess(here, call, payload, timeoutMs);
+    return here === null ? this.#overWire(call, payload, deadline) : this.#inProcess(here, call, payload, deadline);
   }
 
   /** What overran its deadline goes on, as it does in another process. */
-  async #inProcess(exchange: Exchange, call: Call, payload: Buffer | null, timeoutMs: number): Promise<RawAnswer> {
+  async #inProcess(exchange: Exchange, call: Call, payload: Buffer | null, deadline: Deadline): Promise<RawAnswer> {
     const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(tooLate(call)), timeoutMs);
+    const timer = setTimeout(() => reject(this.#tooLate(call, deadline)), leftMs(deadline));
     try {
       const headers = { ...this.#headers(payload), ...call.headers };
       return await Promise.race([exchange({ method: call.method, path: pathOf(call), headers, payload }), late]);
@@ -173,10 +215,10 @@ export class ClientTransport {
     }
   }
 
-  #overWire(call: Call, payload: Buffer | null, timeoutMs: number): Promise<RawAnswer> {
+  #overWire(call: Call, payload: Buffer | null, deadline: Deadline): Promise<RawAnswer> {
     return new Promise((resolve, reject) => {
       const request = this.#request(call, payload, null);
-      const timer = setTimeout(() => request.destroy(tooLate(call)), timeoutMs);
+      const timer = setTimeout(() => request.destroy(this.#tooLate(call, deadline)), leftMs(deadline));
       const fail = (error: Error) => {
         clearTimeout(timer);
         reject(error);
@@ -307,14 +349,19 @@ function isRemoved(call: Call, failure: Failure): boolean {
   return call.method === 'DELETE' && failure.code.endsWith('-not-found');
 }
 
-export function unavailable(error: unknown): Failure {
+export function unavailable(error: unknown, untried: string | null = null): Failure {
   if (error instanceof Failure) return error;
-  const reason = error instanceof Error ? error.message || error.name : String(error);
+  const reason = connectionReason(error, untried);
   return new Failure('controller-unavailable', `The controller does not answer: ${reason}.`, { cause: error });
 }
 
-function tooLate(call: Call): Failure {
-  return new Failure('deadline-exceeded', `${call.method} ${call.path} took too long; its outcome is unknown.`);
+function leftMs({ at }: Deadline): number {
+  return Math.max(1, at - performance.now());
+}
+
+function placeOf(endpoint: Endpoint): string {
+  if ('exchange' in endpoint) return ' of this process';
+  return ` at ${'url' in endpoint ? endpoint.url : endpoint.socketPath}`;
 }
 
 /** Full jitter under a doubling bound, so that many clients do not come back together. */

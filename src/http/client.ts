@@ -88,6 +88,11 @@ export interface BatchRequest {
   readonly operations: readonly { readonly type: string; readonly params: object }[];
 }
 
+export interface ClientOptions extends TransportOptions {
+  /** Until an operation has ended; where that is short, the controller is asked to answer before. */
+  readonly operationMs?: number;
+}
+
 interface Made<T> {
   readonly resource: T;
   /** It was there before. */
@@ -96,9 +101,11 @@ interface Made<T> {
 
 export class ControllerClient {
   readonly #transport: ClientTransport;
+  readonly #operationMs: number;
 
-  constructor(options: TransportOptions) {
+  constructor(options: ClientOptions) {
     this.#transport = new ClientTransport(options);
+    this.#operationMs = options.operationMs ?? limits.clientDeadlineMs;
   }
 
   close(): void {
@@ -372,7 +379,7 @@ export class ControllerClient {
   }
 
   #post(path: string, body: unknown, options: WaitOptions, key: string = randomUUID()): Promise<Answer> {
-    const headers = { 'idempotency-key': key, ...prefer(options) };
+    const headers = { 'idempotency-key': key, ...this.#prefer(options) };
     return this.#transport.call({
       method: 'POST',
       path,
@@ -384,7 +391,7 @@ export class ControllerClient {
   }
 
   async #operate<T>(path: string, body: unknown, options: WaitOptions): Promise<Made<T>> {
-    const endsAt = performance.now() + (options.deadlineMs ?? limits.clientDeadlineMs);
+    const endsAt = performance.now() + (options.deadlineMs ?? this.#operationMs);
     const answer = await this.#post(path, body, options);
     if (answer.status !== 202) return { resource: answer.body as T, existing: answer.status === 200 };
     const { resource, existing } = await this.#follow(answer.body as OperationView, endsAt);
@@ -398,8 +405,8 @@ export class ControllerClient {
     headers: Record<string, string> = {},
   ): Promise<void> {
     const { isFollowed = options.waitMs === undefined } = options;
-    const endsAt = performance.now() + (options.deadlineMs ?? limits.clientDeadlineMs);
-    const sent = { ...headers, ...prefer(options) };
+    const endsAt = performance.now() + (options.deadlineMs ?? this.#operationMs);
+    const sent = { ...headers, ...this.#prefer(options) };
     const call = {
       method: 'DELETE',
       path,
@@ -410,6 +417,13 @@ export class ControllerClient {
     } as const;
     const answer = await this.#transport.call(call);
     if (answer.status === 202 && isFollowed) await this.#follow(answer.body as OperationView, endsAt);
+  }
+
+  /** Who waits for a short time is told that the operation is under way, rather than nothing. */
+  #prefer({ waitMs }: WaitOptions): Record<string, string> {
+    if (waitMs !== undefined) return prefer(waitMs);
+    const halfMs = 1000 * Math.floor(this.#operationMs / 2000);
+    return halfMs < limits.waitMs ? prefer(halfMs) : {};
   }
 
   async #follow(accepted: OperationView, endsAt: number): Promise<OperationView> {
@@ -456,10 +470,8 @@ function deadline(deadlineMs: number | undefined): { readonly deadlineMs?: numbe
   return deadlineMs === undefined ? {} : { deadlineMs };
 }
 
-function prefer(options: WaitOptions): Record<string, string> {
-  if (options.waitMs === undefined) return {};
-  if (options.waitMs === 0) return { prefer: 'respond-async' };
-  return { prefer: `wait=${Math.ceil(options.waitMs / 1000)}` };
+function prefer(waitMs: number): Record<string, string> {
+  return { prefer: waitMs === 0 ? 'respond-async' : `wait=${Math.ceil(waitMs / 1000)}` };
 }
 
 async function collectPages<T>(page: (next: { pageToken?: string }) => Promise<Page<T>>): Promise<readonly T[]> {

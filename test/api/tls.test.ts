@@ -17,8 +17,8 @@ async function start(t: ExecutionContext, tls: ServerTls) {
   const api = await Api.over(world.controlPlane, { ready: false, tls });
   t.teardown(() => api.close());
   const { port } = await listen(api.app, { tcp: { host: '127.0.0.1', port: 0 } });
-  return (own: { readonly ca?: string; readonly cert?: string; readonly key?: string }) => {
-    const endpoint = { url: `https://127.0.0.1:${port}`, tls: own };
+  return (own: { readonly ca?: string; readonly cert?: string; readonly key?: string }, scheme = 'https') => {
+    const endpoint = { url: `${scheme}://127.0.0.1:${port}`, tls: own };
     const client = new ControllerClient({ endpoint, token: api.tokens.viewer, maxTries: 1 });
     t.teardown(() => client.close());
     return client;
@@ -30,6 +30,13 @@ test('over TLS the client proves whom it speaks to', async (t) => {
   t.deepEqual((await client({ ca: pem('server.crt') }).volumeList()).items, []);
   const failure = await t.throwsAsync(client({}).volumeList(), { instanceOf: Failure });
   t.is(failure?.code, 'controller-unavailable');
+});
+
+test('a certificate that nobody vouches for, and a URL without TLS, say what to change', async (t) => {
+  const client = await start(t, server);
+  await t.throwsAsync(client({}).volumeList(), { message: /not trusted \(DEPTH_ZERO_SELF_SIGNED_CERT\): serverCa/ });
+  const plain = client({}, 'http');
+  await t.throwsAsync(plain.volumeList(), { message: /if it speaks TLS there, the URL begins with https:\/\/\.$/ });
 });
 
 test('where client certificates are asked for, nobody comes in without one', async (t) => {

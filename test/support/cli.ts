@@ -7,7 +7,7 @@ import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { runCli } from '../../src/frontends/cli/run.ts';
 import type { CliWorld } from '../../src/frontends/cli/world.ts';
-import { type Answered, type Asked, FakeHttp } from './fake-http.ts';
+import { type Answer, type Asked, FakeHttp } from './fake-http.ts';
 
 export interface Ran {
   readonly code: number;
@@ -29,13 +29,13 @@ export class TestCli {
   }
 
   /** A controller that answers so, on the socket that the command line finds by itself. */
-  async controller(t: ExecutionContext, answer: (asked: Asked) => Answered | null): Promise<FakeHttp> {
+  async controller(t: ExecutionContext, answer: (asked: Asked) => Answer): Promise<FakeHttp> {
     const fake = await FakeHttp.onSocket(join(this.directory, 'controller.sock'), answer);
     t.teardown(() => fake.close());
     return fake;
   }
 
-  async agent(t: ExecutionContext, answer: (asked: Asked) => Answered | null): Promise<FakeHttp> {
+  async agent(t: ExecutionContext, answer: (asked: Asked) => Answer): Promise<FakeHttp> {
     const fake = await FakeHttp.onSocket(join(this.directory, 'agent.sock'), answer);
     t.teardown(() => fake.close());
     return fake;

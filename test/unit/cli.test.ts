@@ -138,6 +138,59 @@ test('no controller is exit code 6, and the socket is named', async (t) => {
   t.true(err.includes(join(cli.directory, 'controller.sock')));
 });
 
+test('a controller that is silent is named after the request timeout, with what to look at', async (t) => {
+  const cli = new TestCli(t);
+  await cli.controller(t, () => 'silent');
+  for (const words of [['volume', 'list'], ['volume', 'delete', 'data'], ['events']]) {
+    const { code, err } = await cli.run(...words, '--request-timeout', '1s');
+    t.is(code, 6);
+    t.regex(
+      err,
+      /^fcr: The controller at \S+controller\.sock has not answered \S+ \S+ within 1 s\..* --request-timeout/,
+    );
+    t.is(/outcome is unknown/.test(err), words.includes('delete'));
+  }
+});
+
+test('an agent that is silent is named likewise', async (t) => {
+  const cli = new TestCli(t);
+  await cli.agent(t, () => 'silent');
+  const { code, err } = await cli.run('mounts', '--request-timeout', '1s');
+  t.is(code, 6);
+  t.regex(err, /The agent at \S+agent\.sock has not answered GET \/v1\/mounts within 1 s\./);
+});
+
+test('with a short request timeout the controller answers that the operation is under way', async (t) => {
+  const cli = new TestCli(t);
+  const operation = { id: 'b-0', batch: 'b', type: 'volume.create', state: 'running' };
+  const fake = await cli.controller(t, ({ method }) => ({ status: method === 'POST' ? 202 : 200, body: operation }));
+  const { code, err } = await cli.run('volume', 'create', 'data', '--request-timeout', '1s');
+  t.is(code, 6);
+  t.regex(err, /Operation b-0 was accepted and has not ended yet/);
+  t.is(fake.asked[0]?.headers.prefer, 'respond-async');
+});
+
+test('by itself a verb lets the controller wait as long as it does, and a batch as long as was said', async (t) => {
+  const cli = new TestCli(t);
+  cli.input = '{"operations": []}';
+  const fake = await cli.controller(t, () => ({ status: 200, body: { id: 'b', state: 'ended', operations: [] } }));
+  await cli.run('volume', 'delete', 'data');
+  await cli.run('operation', 'submit', '--file', '-', '--wait', '20s', '--request-timeout', '1s');
+  t.deepEqual(
+    fake.asked.map(({ headers }) => headers.prefer),
+    [undefined, 'wait=20'],
+  );
+});
+
+test('https:// to a controller that speaks plain HTTP says so, in one line', async (t) => {
+  const cli = new TestCli(t);
+  const fake = await FakeHttp.onPort(() => ({ status: 200 }));
+  t.teardown(() => fake.close());
+  const { code, err } = await cli.run('pool', 'list', '--server', fake.url.replace('http:', 'https:'));
+  t.is(code, 6);
+  t.regex(err, /^fcr: [^\n]*it speaks plain HTTP there: the URL begins with http:\/\/[^\n]*\n$/);
+});
+
 test('pool create states exactly what was stated', async (t) => {
   const cli = new TestCli(t);
   const fake = await cli.controller(t, () => ({ status: 201, body: pool }));
@@ -218,6 +271,27 @@ test('pool wait that takes too long is exit code 6, with the reason of the pool'
   const { code, err } = await cli.run('pool', 'wait', 'fast', '--timeout', '0s');
   t.is(code, 6);
   t.regex(err, /0 of 4 free volumes; refill is blocked: no space/);
+});
+
+test('pool wait refuses at once what no waiting brings about, and says what would', async (t) => {
+  const cli = new TestCli(t);
+  const more = { ...pool, maxVolumes: 8, state: 'active' };
+  const fake = await cli.controller(t, () => ({ status: 200, body: more }));
+  const tooMany = await cli.run('pool', 'wait', 'fast', '--free', '50');
+  t.is(tooMany.code, 2);
+  t.regex(tooMany.err, /never has 50 .* at most 8 .*fcr pool update fast --max-volumes 50 --min-free 50/);
+  more.state = 'draining';
+  const drained = await cli.run('pool', 'wait', 'fast', '--free', '5');
+  t.is(drained.code, 4);
+  t.regex(drained.err, /is being drained.*fcr pool drain fast --undo/);
+  t.is(fake.asked.length, 2);
+});
+
+test('pool wait for more than a pool makes ready by itself says so when it gives up', async (t) => {
+  const cli = new TestCli(t);
+  await cli.controller(t, () => ({ status: 200, body: pool }));
+  const { err } = await cli.run('pool', 'wait', 'fast', '--free', '6', '--timeout', '0s');
+  t.regex(err, /4 of 6 free volumes; it makes 4 ready by itself: fcr pool update fast --min-free 6/);
 });
 
 test('qos-policy update keeps what was not stated, under the version that it read', async (t) => {
@@ -360,10 +434,22 @@ test('an attachment that container engines need here is not deleted, and it is s
   );
 });
 
+test('who waits for the host is told so, and who forces does not wait', async (t) => {
+  const cli = new TestCli(t);
+  const attachment = { id: 'a1', volume: 'data', volumeId: 'vol_1', host: 'node1', hostSide: 'attached' };
+  await cli.controller(t, ({ method }) =>
+    method === 'GET' ? { status: 200, body: attachment } : problemOf('cannot-fence', 409),
+  );
+  t.is((await cli.run('attachment', 'delete', '--force', 'a1')).out, '');
+  t.is((await cli.run('attachment', 'delete', 'a1')).out, 'a1: waiting until host node1 has let go of it\n');
+});
+
 test('umount refuses a name that means two mounts, and one that means none', async (t) => {
   const cli = new TestCli(t);
   await cli.agent(t, () => ({ status: 200, body: { items: mounts } }));
-  t.is((await cli.run('umount', 'logs')).code, 2);
+  const twice = await cli.run('umount', 'logs');
+  t.is(twice.code, 2);
+  t.regex(twice.err, /name the path: \/mnt\/logs, \/mnt\/more\. /);
   t.is((await cli.run('umount', 'nothing')).code, 3);
 });
 

@@ -1,8 +1,7 @@
 /** The agent of this machine, over its unix socket: mounts. */
-import { limits } from '../../config/limits.ts';
 import { Failure, type Problem } from '../../domain/errors.ts';
 import type { Port } from '../../domain/host.ts';
-import { type Call, ClientTransport } from '../../http/client-transport.ts';
+import { type Call, ClientTransport, type TransportOptions } from '../../http/client-transport.ts';
 
 export interface MountView {
   readonly id: string;
@@ -40,13 +39,12 @@ export class AgentClient {
   readonly #transport: ClientTransport;
   readonly #socketPath: string;
 
-  constructor(socketPath: string) {
+  constructor(
+    socketPath: string,
+    options: Pick<TransportOptions, 'deadlineMs' | 'readDeadlineMs' | 'whenSilent'> = {},
+  ) {
     this.#socketPath = socketPath;
-    this.#transport = new ClientTransport({
-      endpoint: { socketPath },
-      deadlineMs: limits.mountDeadlineMs,
-      maxTries: 1,
-    });
+    this.#transport = new ClientTransport({ ...options, endpoint: { socketPath }, peer: 'agent', maxTries: 1 });
   }
 
   /** The same request again answers the mount that is there. */

@@ -74,7 +74,9 @@ export function addAttachmentCommands(program: Command, context: CliContext): vo
       const force = command.opts().force === true;
       const attachment = await present(getting, id);
       if (!force) await refuseWhileNeeded(context, attachment);
-      if (attachment.hostSide !== 'none') context.say(`${id}: waiting until host ${attachment.host} has let go of it`);
+      // With force the host is not asked.
+      if (!force && attachment.hostSide !== 'none')
+        context.say(`${id}: waiting until host ${attachment.host} has let go of it`);
       await client.attachmentDelete(id, { force });
     },
     examples: [

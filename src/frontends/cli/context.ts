@@ -27,6 +27,9 @@ export interface View<T> {
   readonly name: (item: T) => string;
 }
 
+const whenSilent =
+  'Is its process stopped or hung, its machine overloaded, the network cut? Its log may tell; --request-timeout waits longer.';
+
 export class CliContext {
   readonly world: CliWorld;
   readonly #program: Command;
@@ -54,7 +57,7 @@ export class CliContext {
   }
 
   get agent(): AgentClient {
-    this.#agent ??= new AgentClient(this.configuration().config.agentSocket);
+    this.#agent ??= this.#agentOf(this.configuration().config);
     return this.#agent;
   }
 
@@ -102,10 +105,24 @@ export class CliContext {
     const { readFile } = this.world;
     const endpoint = endpointOf(config, readFile);
     const fallback = isOwnController(config) ? this.#adminToken(config.adminTokenFile) : null;
+    const { requestTimeoutMs } = config.client;
+    const operationMs = requestTimeoutMs ?? limits.clientDeadlineMs;
     return new ControllerClient({
       endpoint,
       token: tokenOf(config, readFile) ?? fallback,
       maxTries: limits.cliTries,
+      deadlineMs: operationMs,
+      readDeadlineMs: requestTimeoutMs ?? limits.cliReadMs,
+      operationMs,
+      whenSilent,
+    });
+  }
+
+  #agentOf({ agentSocket, client: { requestTimeoutMs } }: Config): AgentClient {
+    return new AgentClient(agentSocket, {
+      deadlineMs: requestTimeoutMs ?? limits.mountDeadlineMs,
+      readDeadlineMs: requestTimeoutMs ?? limits.cliReadMs,
+      whenSilent,
     });
   }
 

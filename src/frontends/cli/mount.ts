@@ -65,11 +65,10 @@ function addUnmount(program: Command, context: CliContext): void {
 function mountMeant(word: string, directory: string, mounts: readonly MountView[]): MountView {
   const path = resolve(directory, word);
   const exact = mounts.find((mount) => mount.id === word || mount.path === path);
-  const [first, second] = exact === undefined ? mounts.filter((mount) => mount.volume === word) : [exact];
+  const meant = exact === undefined ? mounts.filter((mount) => mount.volume === word) : [exact];
+  const [first] = meant;
   if (first === undefined) throw new Failure('mount-not-found', `Nothing is mounted here as ${JSON.stringify(word)}.`);
-  if (second === undefined) return first;
-  throw new Failure(
-    'invalid-request',
-    `${word} is mounted more than once; name the path: ${first.path}, ${second.path} ...`,
-  );
+  if (meant.length === 1) return first;
+  const paths = meant.map((mount) => mount.path).join(', ');
+  throw new Failure('invalid-request', `${word} is mounted more than once; name the path: ${paths}.`);
 }

@@ -1,5 +1,6 @@
 /** `fcr operation`: what was asked for, and what became of it; and many operations at once. */
 import type { Command } from 'commander';
+import { limits } from '../../config/limits.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { BatchRequest } from '../../http/client.ts';
 import type { BatchView, OperationView } from '../../http/schema/operation.ts';
@@ -81,7 +82,10 @@ function addSubmit(group: Command, context: CliContext): void {
     .option('--wait <duration>', 'answer after at most, e.g. 30s; 0s: as soon as it is durable', durationSeconds, 30);
   command.action(async () => {
     const { file, idempotencyKey, wait } = command.opts();
-    const options = { waitMs: wait * 1000, ...stated({ key: idempotencyKey }) };
+    const waitMs = Math.min(wait * 1000, limits.waitMs);
+    const { requestTimeoutMs } = context.configuration().config.client;
+    const deadlineMs = waitMs + (requestTimeoutMs ?? limits.waitMs);
+    const options = { waitMs, deadlineMs, ...stated({ key: idempotencyKey }) };
     showBatch(context, await context.controller.batchSubmit(batchIn(context, file), options));
   });
   withExamples(

@@ -161,6 +161,7 @@ async function waitUntilFree(context: CliContext, name: string, wait: Wait): Pro
   const bar = context.world.progress(`pool ${name}`, wantedOf(pool, wait));
   try {
     while (pool.status.free < wantedOf(pool, wait)) {
+      refuseNever(pool, wantedOf(pool, wait));
       if (performance.now() >= deadline) throw tooLate(pool, wantedOf(pool, wait));
       bar.update(pool.status.free);
       await pause(limits.cliPollMs);
@@ -176,7 +177,27 @@ function wantedOf(pool: Pool, wait: Wait): number {
   return wait.free ?? Math.min(pool.minFree, pool.maxVolumes - pool.status.allocated);
 }
 
+/** What no waiting brings about. */
+function refuseNever({ name, maxVolumes, state }: Pool, wanted: number): void {
+  if (wanted > maxVolumes) {
+    const remedy = `fcr pool update ${name} --max-volumes ${wanted} --min-free ${wanted} lets it`;
+    throw new Failure(
+      'invalid-request',
+      `Pool ${name} never has ${wanted} free volumes: it has at most ${maxVolumes} in all states; ${remedy}.`,
+    );
+  }
+  if (state !== 'draining') return;
+  const remedy = `fcr pool drain ${name} --undo takes it into use again`;
+  throw new Failure('pool-draining', `Pool ${name} is being drained: it gets no free volumes; ${remedy}.`);
+}
+
 function tooLate(pool: Pool, wanted: number): Failure {
-  const why = pool.status.blockedReason === null ? '' : `; refill is blocked: ${pool.status.blockedReason}`;
-  return new Failure('deadline-exceeded', `Pool ${pool.name} has ${pool.status.free} of ${wanted} free volumes${why}.`);
+  const { free, blockedReason } = pool.status;
+  const has = `Pool ${pool.name} has ${free} of ${wanted} free volumes`;
+  return new Failure('deadline-exceeded', `${has}${lackOf(pool, wanted, blockedReason)}.`);
+}
+
+function lackOf({ name, minFree }: Pool, wanted: number, blockedReason: string | null): string {
+  if (blockedReason !== null) return `; refill is blocked: ${blockedReason}`;
+  return wanted > minFree ? `; it makes ${minFree} ready by itself: fcr pool update ${name} --min-free ${wanted}` : '';
 }

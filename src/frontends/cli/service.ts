@@ -8,9 +8,11 @@ import { jsonOf, tableOf } from './output.ts';
 import { addGroup, withExamples } from './resource.ts';
 
 const ofClients: readonly SettingKey[] = ['server', 'serverCa', 'token', 'tokenFile'];
+/** Of what asks a controller and ends. */
+const ofVerbs: readonly SettingKey[] = [...ofClients, 'requestTimeout'];
 const ofPlaces: readonly SettingKey[] = ['dataDir', 'socketDirectory'];
 /** These are options of the program itself: every verb has them. */
-export const globalSettings: readonly SettingKey[] = [...ofPlaces, ...ofClients];
+export const globalSettings: readonly SettingKey[] = [...ofPlaces, ...ofVerbs];
 
 /** Of a host and its agent; the controller has no use for them. */
 const ofAgents: readonly SettingKey[] = [
@@ -21,8 +23,8 @@ const ofAgents: readonly SettingKey[] = [
 export const programSettings: Readonly<Record<'standalone' | 'controller' | 'agent' | 'adopt', readonly SettingKey[]>> =
   {
     // It reaches its own controller by itself, which cannot be away.
-    standalone: settingKeys.filter((key) => !ofClients.includes(key) && key !== 'agent.controllerTimeout'),
-    controller: settingKeys.filter((key) => !ofClients.includes(key) && !ofAgents.includes(key)),
+    standalone: settingKeys.filter((key) => !ofVerbs.includes(key) && key !== 'agent.controllerTimeout'),
+    controller: settingKeys.filter((key) => !ofVerbs.includes(key) && !ofAgents.includes(key)),
     agent: [
       ...[...ofPlaces, ...ofClients, ...ofAgents],
       ...(['host.name', 'storageNode.kind', 'log.level', 'log.format'] as const),
