@@ -252,7 +252,7 @@ test('with the controller away calls fail in bounded time and what is mounted st
   const world = await AgentWorld.make(t);
   world.addVolume('data');
   world.addVolume('other');
-  const agent = await world.start({ intervals: { controllerCallMs: 50 } });
+  const agent = await world.start();
   const { id } = await agent.mount({ volume: 'data' });
   world.controller.away = true;
   for (const call of [agent.unmount(id), agent.mount({ volume: 'other' })]) {
