@@ -81,7 +81,8 @@ function bytesOfText(text: string): number {
   return Number((scaled + scale - 1n) / scale);
 }
 
-function exactly(bytes: number): string {
+/** For people who have to compare: rounded, and to the byte. */
+export function exactly(bytes: number): string {
   return `${formatByteCount(bytes)} (${bytes} bytes)`;
 }
 

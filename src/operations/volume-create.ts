@@ -1,4 +1,4 @@
-import { wholeSectors } from '../domain/byte-count.ts';
+import { exactly, wholeSectors } from '../domain/byte-count.ts';
 import { newId, newSerial, wwidOf } from '../domain/ids.ts';
 import type { OperationParams } from '../domain/operation.ts';
 import { type Labels, poollessFilesystem } from '../domain/volume.ts';
@@ -80,7 +80,7 @@ function unusable(pool: PoolRow, params: Params): Step | null {
   if (params.sizeBytes === undefined || params.sizeBytes <= pool.volumeSizeBytes) return null;
   return failed(
     'no-pool-fits',
-    `sizeBytes ${params.sizeBytes} is larger than the volumes of pool "${pool.name}" (${pool.volumeSizeBytes} bytes); name a larger pool or none.`,
+    `sizeBytes ${exactly(params.sizeBytes)} is larger than the volumes of pool "${pool.name}" are: ${exactly(pool.volumeSizeBytes)}; name a larger pool or none.`,
     { field: 'sizeBytes' },
   );
 }

@@ -50,12 +50,15 @@ const mask = '********';
 const secretField =
   /("[\w-]*(?:token|secret|password|passwd|authorization|cookie|credential|private_?key)s?":\s*)(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\])/gi;
 
+/** Of a header. The sentence "a bearer token is needed" has none: its word `token` stands alone. */
+const bearerToken = /\b(bearer )(?!tokens?(?![\w~+/=-]|\.\w))[\w.~+/=-]+/gi;
+
 /** Masks, in one line of JSON or in any other text: fields named as secrets, passwords of URLs, bearer tokens. */
 function maskText(text: string): string {
   return text
     .replaceAll(secretField, `$1"${mask}"`)
     .replaceAll(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/?#@"]*):[^\s@/"]+@/gi, `$1:${mask}@`)
-    .replaceAll(/\b(bearer )[\w.~+/=-]+/gi, `$1${mask}`)
+    .replaceAll(bearerToken, `$1${mask}`)
     .replaceAll(/([?&](?:password|token|secret|sslpassword)=)[^\s&"]+/gi, `$1${mask}`);
 }
 

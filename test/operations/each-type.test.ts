@@ -1,5 +1,6 @@
 /** Each type of operation: what it answers, what it refuses and why, and what a repeat answers. */
 import test from 'ava';
+import { exactly } from '../../src/domain/byte-count.ts';
 import { problem } from '../../src/domain/errors.ts';
 import type { OperationSpec } from '../../src/domain/operation.ts';
 import { sql } from '../../src/store/kysely/sql.ts';
@@ -95,6 +96,7 @@ test('a create is refused by what it names, and by a pool that has nothing for i
   t.like(await problemOf(world, create('v', { pool, sizeBytes: sizeBytes + 1 })), {
     code: 'no-pool-fits',
     field: 'sizeBytes',
+    detail: `sizeBytes ${exactly(sizeBytes + 1)} is larger than the volumes of pool "${pool}" are: ${exactly(sizeBytes)}; name a larger pool or none.`,
   });
   t.like(await problemOf(world, create('v', { pool, qosPolicy: 'none' })), {
     code: 'qos-policy-not-found',

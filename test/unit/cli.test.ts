@@ -107,10 +107,10 @@ for (const words of mistakes) {
 }
 
 const failures: readonly (readonly [string, number, number])[] = [
-  ['pool-not-found', 404, 3],
+  ['token-not-found', 404, 3],
   ['pool-in-use', 409, 4],
   ['forbidden', 403, 5],
-  ['pool-exhausted', 507, 7],
+  ['out-of-space', 507, 7],
   ['internal', 500, 1],
 ];
 for (const [problem, status, expected] of failures) {
@@ -124,6 +124,13 @@ for (const [problem, status, expected] of failures) {
   });
 }
 
+test('a pool that is not there, or too small, is told with the command that lists them', async (t) => {
+  const cli = new TestCli(t);
+  await cli.controller(t, ({ method }) => problemOf(method === 'GET' ? 'pool-not-found' : 'no-pool-fits', 404));
+  t.regex((await cli.run('pool', 'get', 'nope')).err, /There is no pool "nope"\. fcr pool list shows which/);
+  t.regex((await cli.run('volume', 'create', 'a', '--size', '5TiB')).err, /fcr pool list shows the sizes\./);
+});
+
 test('with --json a failure is JSON too', async (t) => {
   const cli = new TestCli(t);
   await cli.controller(t, () => problemOf('pool-not-found', 404));
@@ -136,59 +143,6 @@ test('no controller is exit code 6, and the socket is named', async (t) => {
   const { code, err } = await cli.run('pool', 'list');
   t.is(code, 6);
   t.true(err.includes(join(cli.directory, 'controller.sock')));
-});
-
-test('a controller that is silent is named after the request timeout, with what to look at', async (t) => {
-  const cli = new TestCli(t);
-  await cli.controller(t, () => 'silent');
-  for (const words of [['volume', 'list'], ['volume', 'delete', 'data'], ['events']]) {
-    const { code, err } = await cli.run(...words, '--request-timeout', '1s');
-    t.is(code, 6);
-    t.regex(
-      err,
-      /^fcr: The controller at \S+controller\.sock has not answered \S+ \S+ within 1 s\..* --request-timeout/,
-    );
-    t.is(/outcome is unknown/.test(err), words.includes('delete'));
-  }
-});
-
-test('an agent that is silent is named likewise', async (t) => {
-  const cli = new TestCli(t);
-  await cli.agent(t, () => 'silent');
-  const { code, err } = await cli.run('mounts', '--request-timeout', '1s');
-  t.is(code, 6);
-  t.regex(err, /The agent at \S+agent\.sock has not answered GET \/v1\/mounts within 1 s\./);
-});
-
-test('with a short request timeout the controller answers that the operation is under way', async (t) => {
-  const cli = new TestCli(t);
-  const operation = { id: 'b-0', batch: 'b', type: 'volume.create', state: 'running' };
-  const fake = await cli.controller(t, ({ method }) => ({ status: method === 'POST' ? 202 : 200, body: operation }));
-  const { code, err } = await cli.run('volume', 'create', 'data', '--request-timeout', '1s');
-  t.is(code, 6);
-  t.regex(err, /Operation b-0 was accepted and has not ended yet/);
-  t.is(fake.asked[0]?.headers.prefer, 'respond-async');
-});
-
-test('by itself a verb lets the controller wait as long as it does, and a batch as long as was said', async (t) => {
-  const cli = new TestCli(t);
-  cli.input = '{"operations": []}';
-  const fake = await cli.controller(t, () => ({ status: 200, body: { id: 'b', state: 'ended', operations: [] } }));
-  await cli.run('volume', 'delete', 'data');
-  await cli.run('operation', 'submit', '--file', '-', '--wait', '20s', '--request-timeout', '1s');
-  t.deepEqual(
-    fake.asked.map(({ headers }) => headers.prefer),
-    [undefined, 'wait=20'],
-  );
-});
-
-test('https:// to a controller that speaks plain HTTP says so, in one line', async (t) => {
-  const cli = new TestCli(t);
-  const fake = await FakeHttp.onPort(() => ({ status: 200 }));
-  t.teardown(() => fake.close());
-  const { code, err } = await cli.run('pool', 'list', '--server', fake.url.replace('http:', 'https:'));
-  t.is(code, 6);
-  t.regex(err, /^fcr: [^\n]*it speaks plain HTTP there: the URL begins with http:\/\/[^\n]*\n$/);
 });
 
 test('pool create states exactly what was stated', async (t) => {
@@ -243,7 +197,7 @@ test('what is not there is exit code 3', async (t) => {
   await cli.controller(t, () => problemOf('volume-not-found', 404));
   const { code, err } = await cli.run('volume', 'get', 'data');
   t.is(code, 3);
-  t.is(err, 'fcr: There is no volume "data". (volume-not-found)\n');
+  t.is(err, 'fcr: There is no volume "data". fcr volume list shows which there are. (volume-not-found)\n');
 });
 
 test('volume create takes labels and sizes, and sends nothing else', async (t) => {
@@ -375,88 +329,6 @@ test('the socket of this machine needs no token', async (t) => {
   writeFileSync(join(cli.directory, 'admin.token'), 'from-file\n');
   await cli.run('pool', 'list');
   t.is(fake.asked[0]?.headers.authorization, undefined);
-});
-
-const mounts = [
-  { id: 'm1', volume: 'data', path: '/mnt/data', device: '/dev/loop1', attachment: 'a1' },
-  { id: 'm2', volume: 'logs', path: '/mnt/logs', device: '/dev/loop2', attachment: 'a2' },
-  { id: 'm3', volume: 'logs', path: '/mnt/more', device: '/dev/loop2', attachment: 'a2' },
-];
-
-test('mount makes a path absolute and answers where the volume is', async (t) => {
-  const cli = new TestCli(t);
-  const fake = await cli.agent(t, () => ({ status: 201, body: mounts[0] }));
-  const { code, out } = await cli.run('mount', 'data', 'here', '--read-only', '--quiet');
-  t.is(code, 0);
-  t.is(out, '/mnt/data\n');
-  t.deepEqual(fake.asked[0]?.body, { volume: 'data', path: '/work-directory/here', readOnly: true });
-});
-
-for (const [word, id] of [
-  ['data', 'm1'],
-  ['/mnt/more', 'm3'],
-  ['m2', 'm2'],
-] as const) {
-  test(`umount ${word} means the mount ${id}`, async (t) => {
-    const cli = new TestCli(t);
-    const fake = await cli.agent(t, ({ method }) =>
-      method === 'GET' ? { status: 200, body: { items: mounts } } : { status: 204 },
-    );
-    const { code } = await cli.run('umount', word);
-    t.is(code, 0);
-    t.is(fake.asked[1]?.url, `/v1/mounts/${id}`);
-  });
-}
-
-test('umount --force says so to the agent', async (t) => {
-  const cli = new TestCli(t);
-  const fake = await cli.agent(t, ({ method }) =>
-    method === 'GET' ? { status: 200, body: { items: mounts } } : { status: 204 },
-  );
-  t.is((await cli.run('umount', '--force', 'data')).code, 0);
-  t.is(fake.asked[1]?.url, '/v1/mounts/m1?force=true');
-});
-
-test('an attachment that container engines need here is not deleted, and it is said what to do', async (t) => {
-  const cli = new TestCli(t);
-  const attachment = { id: 'a1', volume: 'data', volumeId: 'vol_1', host: 'node1', hostSide: 'attached' };
-  const controller = await cli.controller(t, () => ({ status: 200, body: attachment }));
-  await cli.agent(t, () => ({ status: 200, body: { items: [{ ...mounts[0], references: ['one', 'two'] }] } }));
-  const { code, err } = await cli.run('attachment', 'delete', 'a1');
-  t.is(code, 4);
-  t.regex(
-    err,
-    /container engines on this machine have users of it on record, at \/mnt\/data\. Stop its containers \(docker ps/,
-  );
-  t.deepEqual(
-    controller.asked.map(({ method }) => method),
-    ['GET'],
-  );
-});
-
-test('who waits for the host is told so, and who forces does not wait', async (t) => {
-  const cli = new TestCli(t);
-  const attachment = { id: 'a1', volume: 'data', volumeId: 'vol_1', host: 'node1', hostSide: 'attached' };
-  await cli.controller(t, ({ method }) =>
-    method === 'GET' ? { status: 200, body: attachment } : problemOf('cannot-fence', 409),
-  );
-  t.is((await cli.run('attachment', 'delete', '--force', 'a1')).out, '');
-  t.is((await cli.run('attachment', 'delete', 'a1')).out, 'a1: waiting until host node1 has let go of it\n');
-});
-
-test('umount refuses a name that means two mounts, and one that means none', async (t) => {
-  const cli = new TestCli(t);
-  await cli.agent(t, () => ({ status: 200, body: { items: mounts } }));
-  const twice = await cli.run('umount', 'logs');
-  t.is(twice.code, 2);
-  t.regex(twice.err, /name the path: \/mnt\/logs, \/mnt\/more\. /);
-  t.is((await cli.run('umount', 'nothing')).code, 3);
-});
-
-test('no agent is exit code 6, and it is the agent that is named', async (t) => {
-  const { code, err } = await new TestCli(t).run('mounts');
-  t.is(code, 6);
-  t.regex(err, /No agent answers at .*agent\.sock/);
 });
 
 test('standalone runs with the settings of its command line', async (t) => {

@@ -48,6 +48,7 @@ const leaks: Readonly<Record<string, (log: Log) => void>> = {
   'a field of a child': (log) => log.child({ adminToken: secret }).info({}, 'x'),
   'a URL in a message': (log) => log.info({}, `cannot reach postgres://fcr:${secret}@db/fcr`),
   'a URL in an error': (log) => log.error({ err: new Error(`redis://:${secret}@127.0.0.1:6379`) }, 'x'),
+  'a header whose token begins with that word': (log) => log.info({ line: `Bearer token.${secret}` }, 'x'),
   'a header in a text': (log) => log.info({ line: `Bearer ${secret}` }, 'x'),
   'a parameter of a URL': (log) => log.info({ url: `/v1/events?token=${secret}&a=1` }, 'x'),
 };
@@ -60,3 +61,13 @@ for (const [where, write] of Object.entries(leaks)) {
     }
   });
 }
+
+test('a sentence about bearer tokens is written whole', (t) => {
+  const title = 'A valid bearer token is needed';
+  const rest = 'Send a bearer token. Bearer tokens expire; "bearer token"';
+  for (const isTerminal of [false, true]) {
+    const line = logged(json, isTerminal, (log) => log.info({ title, rest: 1 }, rest));
+    t.true(line.includes(title));
+    t.false(line.includes('********'));
+  }
+});

@@ -16,6 +16,7 @@ import { ControllerClient } from '../../http/client.ts';
 import { endpointOf, tokenOf } from '../../http/client-endpoint.ts';
 import { AgentClient } from './agent-client.ts';
 import { type Column, detailsOf, jsonOf, tableOf } from './output.ts';
+import { withRemedy } from './remedies.ts';
 import type { CliWorld } from './world.ts';
 
 export interface View<T> {
@@ -79,7 +80,7 @@ export class CliContext {
   }
 
   fail(problem: Problem): void {
-    this.world.err.write(this.isJson ? jsonOf(problem) : `fcr: ${problem.detail} (${problem.code})\n`);
+    this.world.err.write(this.isJson ? jsonOf(problem) : `fcr: ${withRemedy(problem)} (${problem.code})\n`);
   }
 
   get isJson(): boolean {

@@ -135,6 +135,6 @@ function registerDelete(app: App, context: RouteContext): void {
 
 async function existingPool(context: RouteContext, name: string) {
   const pool = await context.controlPlane.store.poolGet(name);
-  if (pool === null) throw new Failure('pool-not-found', `There is no pool ${name}.`, { related: { pool: name } });
+  if (pool === null) throw new Failure('pool-not-found', `There is no pool "${name}".`, { related: { pool: name } });
   return pool;
 }

@@ -1,0 +1,19 @@
+/** Which command shows what somebody at a shell needs to know next, by a problem's code, where the problem does not say it. */
+import type { ErrorCode } from '../../domain/errors.ts';
+
+const remedies: Partial<Readonly<Record<ErrorCode, string>>> = {
+  'pool-not-found': 'fcr pool list shows which there are.',
+  'pool-exhausted': 'fcr pool list shows them; fcr pool update <name> --max-volumes <count> allows more.',
+  'no-pool-fits': 'fcr pool list shows the sizes.',
+  'volume-not-found': 'fcr volume list shows which there are.',
+  'host-not-found': 'fcr host list shows which there are.',
+  'storage-node-not-found': 'fcr storage-node list shows which there are.',
+  'qos-policy-not-found': 'fcr qos-policy list shows which there are.',
+  'mount-not-found': 'fcr mounts shows what is.',
+};
+
+/** The detail, and what to do about it. */
+export function withRemedy({ code, detail }: { readonly code: ErrorCode; readonly detail: string }): string {
+  const remedy = remedies[code];
+  return remedy === undefined ? detail : `${detail} ${remedy}`;
+}
