@@ -21,6 +21,8 @@ export interface UnixListener {
   readonly path: string;
   /** Mode of the socket file; 0600 when absent. */
   readonly mode?: number;
+  /** What takes another place, for whoever finds this one taken. */
+  readonly setting?: string;
 }
 
 export interface Listening {
@@ -29,11 +31,29 @@ export interface Listening {
   readonly socketPath: string | null;
 }
 
+export interface Where {
+  readonly tcp?: TcpListener | null;
+  readonly unix?: UnixListener | null;
+}
+
+/** Before a start that takes time: `resource-in-use` where `listen` would say so at its end. */
+export async function refuseTaken({ tcp = null, unix = null }: Where): Promise<void> {
+  if (unix !== null) await removeLeftOver(unix);
+  if (tcp === null) return;
+  const probe = net.createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      probe.once('error', reject);
+      probe.listen({ host: tcp.host, port: tcp.port }, resolve);
+    });
+  } catch (cause) {
+    throw notHad(tcp, cause);
+  }
+  await new Promise((resolve) => probe.close(resolve));
+}
+
 /** Starts listening; `app.close()` ends it. */
-export async function listen(
-  app: App,
-  where: { readonly tcp?: TcpListener | null; readonly unix?: UnixListener | null },
-): Promise<Listening> {
+export async function listen(app: App, where: Where): Promise<Listening> {
   const { tcp = null, unix = null } = where;
   const server = unix === null ? null : socketServer(app);
   await app.ready();
@@ -46,16 +66,19 @@ export async function listen(
   };
 }
 
-async function listenOnPort(app: App, { host, port }: TcpListener): Promise<void> {
+async function listenOnPort(app: App, tcp: TcpListener): Promise<void> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host: tcp.host, port: tcp.port });
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : null;
-    const why = code === 'EADDRINUSE' ? 'another process listens there' : `it cannot be had (${String(code ?? cause)})`;
-    throw new Failure('resource-in-use', `${host}:${port}: ${why}; listen (FCR_LISTEN) takes another address.`, {
-      cause,
-    });
+    throw notHad(tcp, cause);
   }
+}
+
+function notHad({ host, port }: TcpListener, cause: unknown): Failure {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : null;
+  const why = code === 'EADDRINUSE' ? 'another process listens there' : `it cannot be had (${String(code ?? cause)})`;
+  const remedy = 'listen (FCR_LISTEN) takes another address';
+  return new Failure('resource-in-use', `${host}:${port}: ${why}; ${remedy}.`, { cause });
 }
 
 function socketServer(app: App): http.Server {
@@ -83,7 +106,7 @@ export async function closeServer(server: http.Server): Promise<void> {
 
 /** `resource-in-use` where somebody else listens. */
 export async function listenOnSocket(server: http.Server, unix: UnixListener): Promise<void> {
-  await removeLeftOver(unix.path);
+  await removeLeftOver(unix);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     const umask = process.umask(0o777 & ~(unix.mode ?? 0o600));
@@ -95,12 +118,18 @@ export async function listenOnSocket(server: http.Server, unix: UnixListener): P
   });
 }
 
-async function removeLeftOver(path: string): Promise<void> {
+async function removeLeftOver(unix: UnixListener): Promise<void> {
+  const { path } = unix;
   const found = await lstat(path).catch(() => null);
   if (found === null) return;
   if (!found.isSocket()) throw new Failure('resource-in-use', `${path} is there and is no socket.`);
-  if (await answers(path)) throw new Failure('resource-in-use', `Another process listens on ${path}.`);
+  if (await answers(path)) throw taken(unix);
   await unlink(path);
+}
+
+function taken({ path, setting }: UnixListener): Failure {
+  const remedy = setting === undefined ? '' : `; ${setting} takes another place`;
+  return new Failure('resource-in-use', `Another process listens on ${path}${remedy}.`);
 }
 
 function answers(path: string): Promise<boolean> {

@@ -65,7 +65,7 @@ export function buildServer(options: ServerOptions): App {
   app.setValidatorCompiler(compileValidator);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => {
-    const detail = `There is no ${request.method} ${request.url.split('?')[0]?.slice(0, 200)}.`;
+    const detail = `There is no ${request.method} ${request.url.split('?')[0]?.slice(0, 200)}; /docs shows what there is.`;
     return sendProblem(reply, new Failure('route-not-found', detail).problem);
   });
   acceptJsonOnly(app);

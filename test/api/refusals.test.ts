@@ -173,7 +173,14 @@ const rows: readonly (readonly [
   ['a bad cursor', { method: 'GET', url: '/v1/events?after=x' }, 400, 'invalid-request', /after/],
   ['a name that cannot be', { method: 'GET', url: '/v1/volumes/%00' }, 400, 'invalid-request', /name/],
   ['a URL that cannot be decoded', { method: 'GET', url: '/v1/volumes/%zz' }, 400, 'malformed-body', /cannot be read/],
-  ['an unknown route', { method: 'GET', url: '/v2/volumes' }, 404, 'route-not-found', /GET \/v2\/volumes/],
+  [
+    'an unknown route',
+    { method: 'GET', url: '/v2/volumes' },
+    404,
+    'route-not-found',
+    /GET \/v2\/volumes; \/docs shows/,
+  ],
+  ['the root', { method: 'GET', url: '/' }, 404, 'route-not-found', /GET \/; \/docs shows/],
   ['an unknown method', { method: 'PUT', url: '/v1/volumes' }, 404, 'route-not-found', /PUT/],
   [
     'a bad idempotency key',

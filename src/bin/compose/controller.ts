@@ -11,7 +11,7 @@ import type { Config } from '../../config/config.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Exchange } from '../../http/client-transport.ts';
 import { exchangeWith } from '../../http/in-process.ts';
-import { type Listening, listen } from '../../http/listeners.ts';
+import { type Listening, listen, refuseTaken, type Where } from '../../http/listeners.ts';
 import { buildServer } from '../../http/server.ts';
 import type { PartCondition } from '../../operations/control-plane.ts';
 import type { Queue } from '../../queue/queue.ts';
@@ -70,6 +70,7 @@ export async function openController(
   if (!api) requireShared(config, '--worker-only');
   const lock = await lockDirectory(config.dataDir);
   closers.add(() => lock.release());
+  await refuseTaken(placesOf(config));
   const store = await parts.openStore(config, onFatal);
   closers.add(() => store.close());
   const lease = await takeLease(config, store, log, closers);
@@ -98,6 +99,7 @@ export async function openApiReplica(options: ControllerOptions, closers: Closer
   const { config, log, onFatal, parts = controllerParts } = options;
   requireShared(config, '--no-worker');
   await makeDirectoryDurably(config.dataDir);
+  await refuseTaken(placesOf(config));
   const store = await parts.openStore(config, onFatal);
   closers.add(() => store.close());
   const nodeLease = () => store.leaseHeld(nodeLeaseName);
@@ -175,8 +177,12 @@ async function serve(
   });
   closers.add(() => app.close());
   const exchange = exchangeWith(app);
-  const listening = await listen(app, { tcp: config.listen, unix: { path: config.controllerSocket } });
+  const listening = await listen(app, placesOf(config));
   return { listening, exchange };
+}
+
+function placesOf({ listen: tcp, controllerSocket }: Config): Where {
+  return { tcp, unix: { path: controllerSocket, setting: 'socketDirectory (FCR_SOCKET_DIRECTORY)' } };
 }
 
 async function readTls({ certFile, keyFile, clientCaFile }: NonNullable<Config['tls']>) {
