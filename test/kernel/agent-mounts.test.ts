@@ -1,5 +1,5 @@
 /** The whole way on real devices: from a mount over the agent's socket to bytes, and to nothing again. */
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
@@ -58,6 +58,24 @@ test('HAZARDS 10: mounts outlive a kill of everything, are known afterwards, and
   await comesTo(t, machine, StandaloneMachine.ofMounted(1));
   t.like((await machine.mounts())[0], { id: mount.id, device: mount.device, state: 'mounted' });
   t.is(readFileSync(join(mount.path, 'file'), 'utf8'), 'while nobody ran');
+  await machine.unmount(mount.id);
+  await comesTo(t, machine, StandaloneMachine.ofMounted(0));
+});
+
+test('an attachment that was asked for over REST outlives a mount that fails, and the next mount takes it up', async (t) => {
+  const machine = await StandaloneMachine.start(t);
+  const { controller } = machine;
+  await controller.volumeCreate({ name: 'data' });
+  const host = (await controller.hostList()).items[0]?.name ?? '';
+  const { id } = await controller.attachmentCreate({ volume: 'data', host });
+  const path = machine.mountPath('data');
+  mkdirSync(path, { recursive: true });
+  writeFileSync(join(path, 'file'), 'in the way');
+  await t.throwsAsync(machine.mount('data'), { code: 'mount-path-busy' });
+  t.like(await controller.attachmentGet(id), { state: 'exported', hostSide: 'none', epoch: 1 });
+  rmSync(path, { recursive: true });
+  const mount = await machine.mount('data');
+  t.is(mount.attachment, id);
   await machine.unmount(mount.id);
   await comesTo(t, machine, StandaloneMachine.ofMounted(0));
 });
