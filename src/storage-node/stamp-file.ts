@@ -5,7 +5,7 @@
  * volumes away: it is refused until somebody adopts the data for it.
  */
 import { Failure } from '../domain/errors.ts';
-import { readJson, replaceJson } from '../system/durable-file.ts';
+import { isNoSpace, readJson, replaceJson } from '../system/durable-file.ts';
 import type { StoreStamp } from './storage-node.ts';
 
 export class StampFile {
@@ -26,12 +26,20 @@ export class StampFile {
     return this.#stamp;
   }
 
-  /** Durable when it resolves. `store-foreign` for another store or a lower generation, unless `adopt`. */
+  /**
+   * Durable when it resolves; but on a full disk a stamp that only rises stays as it is, and rises later: the node would not
+   * start. Whose the data is stands, and the fence knows each generation that changed any of it. `store-foreign` for another store or a lower generation, unless `adopt`.
+   */
   async set(next: StoreStamp, adopt: boolean): Promise<void> {
     if (!adopt) refuseForeign(this.#stamp, next);
     const { storeId, highestGeneration } = next;
     if (storeId === this.#stamp?.storeId && highestGeneration === this.#stamp.highestGeneration) return;
-    await replaceJson(this.#path, { storeId, highestGeneration });
+    try {
+      await replaceJson(this.#path, { storeId, highestGeneration });
+    } catch (error) {
+      if (isNoSpace(error) && !adopt && storeId === this.#stamp?.storeId) return;
+      throw error;
+    }
     this.#stamp = { storeId, highestGeneration };
   }
 }

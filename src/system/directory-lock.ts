@@ -4,7 +4,7 @@
  * A flock, so that it ends with the process however that dies. The file holds the pid, for people; it is never removed,
  * since a lock on a removed file would keep nobody out.
  */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { constants, type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tryLockExclusively } from '../../native-bindings/file.ts';
 import { Failure } from '../domain/errors.ts';
@@ -23,11 +23,12 @@ export interface DirectoryLock {
 export async function lockDirectory(path: string): Promise<DirectoryLock> {
   await makeDirectoryDurably(path);
   const lockPath = join(path, lockFileName);
-  const file = await open(lockPath, 'a', 0o600);
+  const file = await open(lockPath, constants.O_RDWR | constants.O_CREAT, 0o600);
   try {
     if (!tryLockExclusively(file.fd)) throw await inUse(path, lockPath);
-    await file.truncate(0);
-    await file.appendFile(`${process.pid}\n`);
+    // Over what is there: on a full disk a block that is given up is gone.
+    const { bytesWritten } = await file.write(`${process.pid}\n`, 0);
+    await file.truncate(bytesWritten);
   } catch (error) {
     await file.close();
     throw error;

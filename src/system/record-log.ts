@@ -13,11 +13,11 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { constants, open, readFile, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { limits } from '../config/limits.ts';
 import { Failure } from '../domain/errors.ts';
-import { errorCode, fsyncDirectory, isAbsent, replaceFile, temporaryName } from './durable-file.ts';
+import { fsyncDirectory, isAbsent, isNoSpace, replaceFile, temporaryName } from './durable-file.ts';
 import { GroupCommit } from './group-commit.ts';
 
 /** What the records mean. `apply` runs only for durable records, in their order. */
@@ -99,7 +99,8 @@ export class RecordLog<T> {
     const isFull = this.#endBytes + line.length > this.#sizeBytes;
     if (isFull && (await this.#writeIfFits(padded(line))) === null) return;
     const cause = await this.#writeIfFits(line);
-    if (cause !== null) throw new Failure('device-error', `${this.#path} could not be written`, { cause });
+    if (cause === null) return;
+    throw new Failure('out-of-space', `The disk is full: ${basename(this.#path)} could not be written.`, { cause });
   }
 
   /** Answers the error where there is no space; nothing of the content is in the file then. */
@@ -107,7 +108,7 @@ export class RecordLog<T> {
     try {
       await writeFully(this.#file, content, this.#endBytes);
     } catch (error) {
-      if (!spaceCodes.includes(errorCode(error))) {
+      if (!isNoSpace(error)) {
         this.#broken = error;
         throw this.#refusal();
       }
@@ -139,7 +140,7 @@ export class RecordLog<T> {
       await replaceFile(this.#path, encodeSnapshot(this.#state.snapshot()));
       await this.#switchToRewritten();
     } catch (error) {
-      if (errorCode(error) === 'ENOSPC') return;
+      if (isNoSpace(error)) return;
       this.#broken = error;
       throw this.#refusal();
     }
@@ -172,7 +173,6 @@ interface Opened extends Extent {
 }
 
 const durably = constants.O_RDWR | constants.O_DSYNC;
-const spaceCodes: readonly (string | undefined)[] = ['ENOSPC', 'EDQUOT', 'EFBIG'];
 
 /** No line has a zero byte. */
 function endOfWritten(content: Buffer): number {

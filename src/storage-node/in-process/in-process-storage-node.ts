@@ -190,7 +190,7 @@ export class InProcessStorageNode implements StorageNode {
     try {
       await written;
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
+      if (!(error instanceof Failure) || error.code === 'out-of-space') throw error;
       throw new Failure('storage-failed', error.message, { cause: error });
     }
   }

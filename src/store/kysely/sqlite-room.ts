@@ -2,16 +2,20 @@
  * Room on the disk that is the embedded store's whatever else fills it: owners write into sparse media beside it.
  *
  * The log has the blocks that it takes between two checkpoints from the start, and so has its index: on a full disk some
- * thousand changes can still be committed, to say so, and to delete volumes. A third file has blocks for the next start,
- * which gives them up where it finds the disk full; it would fail again and again. All of it is beyond the files' ends.
+ * thousand changes can still be committed, to say so, and to delete volumes. Further files have blocks for the next starts,
+ * each of which gives those of one up where it finds the disk full; it would fail again and again. All of it is beyond the
+ * files' ends.
  *
  * SQLite cuts neither of its files while it has them open. The descriptors are kept for as long: closing any of a file's
  * descriptors drops the locks that this process has on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
  */
-import { closeSync, openSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { limits } from '../../config/limits.ts';
 import { allocateAhead } from '../../system/allocate-ahead.ts';
+
+/** Of `storeStartBytes`. Whoever filled the disk may take what one start gives up: the rest is for the starts that follow. */
+const startShares = [1 / 2, 1 / 4, 1 / 8, 1 / 8];
 
 interface Part {
   readonly fd: number;
@@ -29,7 +33,7 @@ export class SqliteRoom {
 
   /** Before the database is opened. */
   static forStart(path: string): SqliteRoom {
-    if (availableBytes(path) < limits.storeStartBytes) rmSync(startFile(path), { force: true });
+    if (availableBytes(path) < limits.storeStartBytes) giveUpForStart(path);
     return new SqliteRoom(path);
   }
 
@@ -38,7 +42,7 @@ export class SqliteRoom {
     this.#parts = [
       { fd: openSync(`${this.#path}-wal`, 'r+'), bytes: limits.storeLogBytes },
       { fd: openSync(`${this.#path}-shm`, 'r+'), bytes: limits.storeLogIndexBytes },
-      { fd: openSync(startFile(this.#path), 'a', 0o600), bytes: limits.storeStartBytes },
+      ...startFiles(this.#path).map(({ file, bytes }) => ({ fd: openSync(file, 'a', 0o600), bytes })),
     ];
     this.#take();
   }
@@ -46,11 +50,11 @@ export class SqliteRoom {
   /** The database is closed, and its log gone: of the blocks that it had the next start gets its own. */
   close(): void {
     if (this.#retry !== null) clearTimeout(this.#retry);
-    const start = this.#parts.at(-1);
-    for (const { fd } of this.#parts.slice(0, -1)) closeSync(fd);
-    if (start === undefined) return;
-    isTaken(start);
-    closeSync(start.fd);
+    const starts = this.#parts.slice(-startShares.length);
+    for (const part of this.#parts) {
+      if (starts.includes(part)) isTaken(part);
+      closeSync(part.fd);
+    }
   }
 
   #take(): void {
@@ -61,8 +65,18 @@ export class SqliteRoom {
   }
 }
 
-function startFile(path: string): string {
-  return `${path}-room`;
+function startFiles(path: string): readonly { readonly file: string; readonly bytes: number }[] {
+  return startShares.map((share, at) => ({
+    file: at === 0 ? `${path}-room` : `${path}-room${at + 1}`,
+    bytes: share * limits.storeStartBytes,
+  }));
+}
+
+/** The largest that has any. */
+function giveUpForStart(path: string): void {
+  const files = startFiles(path).map(({ file }) => file);
+  const first = files.find((file) => (statSync(file, { throwIfNoEntry: false })?.blocks ?? 0) > 0);
+  if (first !== undefined) rmSync(first);
 }
 
 function availableBytes(path: string): number {
