@@ -13,6 +13,7 @@ const ioctlNumber = library.func('ioctl', 'int', ['int', 'unsigned long', 'long'
 const fcntlNumber = library.func('fcntl', 'int', ['int', 'int', 'long']);
 const mountCall = library.func('mount', 'int', ['str', 'str', 'str', 'unsigned long', 'str']);
 const umount2Call = library.func('umount2', 'int', ['str', 'int']);
+const syncfsCall = library.func('syncfs', 'int', ['int']);
 
 /** open(2) flags that `node:fs` has no name for; asm-generic/fcntl.h. */
 export const openFlags = { ...constants, O_CLOEXEC: 0o2000000 } as const;
@@ -63,6 +64,11 @@ export function mount(
 /** umount2(2) of the topmost mount at exactly this path, never of what a symbolic link points to. */
 export function unmount(target: string): void {
   checked('umount2', umount2Call(target, umountNoFollow), target);
+}
+
+/** syncfs(2): writes back all of the filesystem of an open file, and tells once of what could not be (Linux 5.8). */
+export function syncFilesystem(descriptor: number, what: string): void {
+  checked('syncfs', syncfsCall(descriptor), what);
 }
 
 /** Writes back and drops what the page cache holds of a block device. */

@@ -74,6 +74,10 @@ export const limits = {
   /** Attempts since its last wipe that fail by a volume's own medium before it is quarantined. */
   mediumFailures: 10,
   reconcileSoonMs: 250,
+  /** With no more than this left, what could not be written back is the disk's lack of space. */
+  diskFullBytes: 1024 * 1024,
+  /** With less, what a volume's filesystem has not written back yet may not fit any more. */
+  diskScarceBytes: 1024 * 1024 * 1024,
   // store
   storeLogBytes: 64 * 1024 * 1024,
   storeLogIndexBytes: 256 * 1024,

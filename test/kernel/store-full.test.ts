@@ -1,8 +1,6 @@
 /** The embedded store on a disk that something else has filled. */
-import { execFileSync } from 'node:child_process';
-import { closeSync, fsyncSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import { openStore } from '../../src/bin/compose/store.ts';
 import { Failure } from '../../src/domain/errors.ts';
 import { newId } from '../../src/domain/ids.ts';
@@ -10,44 +8,10 @@ import { parseQosLimits } from '../../src/domain/qos.ts';
 import type { NewBatch, Store } from '../../src/store/store.ts';
 import { until } from '../support/daemon.ts';
 import { testOf } from '../support/groups.ts';
-import { quietly } from '../support/linux-host-harness.ts';
-import { scratchDirectory } from '../support/local-storage-node.ts';
+import { fill, smallDisk } from '../support/small-disk.ts';
 import { admin } from '../support/store-world.ts';
 
 const test = testOf('kernel').serial;
-
-/** A disk of its own. */
-async function smallDisk(t: ExecutionContext): Promise<string> {
-  const directory = await scratchDirectory(t);
-  const [image, disk] = [join(directory, 'image'), join(directory, 'disk')];
-  mkdirSync(disk);
-  execFileSync('truncate', ['--size=200M', image]);
-  execFileSync('mkfs.ext4', ['-q', '-F', '-b', '4096', '-m', '0', image]);
-  execFileSync('mount', ['-o', 'loop', image, disk]);
-  t.teardown(() => quietly('umount', [disk]));
-  return disk;
-}
-
-/** As whoever writes into a sparse medium: every block that is left. What was set aside for metadata is free after a flush. */
-function fill(disk: string): void {
-  const fd = openSync(join(disk, 'fill'), 'a');
-  try {
-    do {
-      for (const bytes of [1024 * 1024, 4096]) writeAll(fd, Buffer.alloc(bytes, 'x'));
-      fsyncSync(fd);
-    } while (statfsSync(disk).bavail > 0);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function writeAll(fd: number, block: Buffer): void {
-  try {
-    while (writeSync(fd, block) > 0);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error;
-  }
-}
 
 function open(disk: string): Promise<Store> {
   const store = { kind: 'sqlite', file: join(disk, 'store.sqlite') } as const;

@@ -5,12 +5,12 @@
 // has open only takes effect at their close). Anything less is `device-busy`, and the medium must not be wiped.
 
 import { closeSync } from 'node:fs';
-import { loopMajor } from '../../../native-bindings/loop.ts';
+import { loopClear, loopMajor } from '../../../native-bindings/loop.ts';
 import { Failure } from '../../domain/errors.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
 import { type Medium, sameMedium } from '../local-medium.ts';
+import { lossesOf, syncIfScarce } from './last-writes.ts';
 import {
-  clearExclusive,
   devicePath,
   findDevices,
   isBackedByNone,
@@ -21,6 +21,7 @@ import {
   openMedium,
   type Surroundings,
   scanLoops,
+  syncDevice,
 } from './loop-device.ts';
 import { mountsEverywhere, ownMounts } from './mount-table.ts';
 import { removeMountPoint, unmountOne, unmountPath } from './mounts.ts';
@@ -44,10 +45,14 @@ export function detachDevices(request: DetachRequest): DetachAnswer {
   const file = openIfThere(request);
   try {
     const numbers = devicesOf(request, file);
-    for (const path of [...request.shown, request.base]) unmountPath(path, (number) => numbers.includes(number));
-    const removed = numbers.filter((number) => removeDevice(number, request, file));
+    const isOurs = (number: number) => numbers.includes(number);
+    const losses = lossesOf(request, () => syncIfScarce(request, isOurs));
+    for (const path of [...request.shown, request.base]) unmountPath(path, isOurs);
+    const removed = numbers.filter((number) => removeDevice(number, { request, file, losses }));
     removeMountPoint(request.base);
     refuseUnlessGone(request, file);
+    const [lost] = losses;
+    if (lost !== undefined) throw lost;
     return { removed };
   } finally {
     if (file !== null) closeSync(file.descriptor);
@@ -78,12 +83,19 @@ function devicesOf(request: DetachRequest, file: OpenMedium | null): number[] {
     .map((found) => found.number);
 }
 
+interface Removal {
+  readonly request: DetachRequest;
+  readonly file: OpenMedium | null;
+  readonly losses: Failure[];
+}
+
 /** False when the device is bound to something else, or nothing, by now. */
-function removeDevice(number: number, request: DetachRequest, file: OpenMedium | null): boolean {
+function removeDevice(number: number, { request, file, losses }: Removal): boolean {
   const descriptor = openExclusively(number) ?? openAfterUnmounting(number, request);
   try {
     if (!isOnMedium({ number, descriptor }, request, file, request.at)) return false;
-    clearExclusive(descriptor);
+    losses.push(...lossesOf(request, () => syncDevice(descriptor)));
+    loopClear(descriptor);
     return true;
   } finally {
     closeSync(descriptor);

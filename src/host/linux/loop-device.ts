@@ -198,9 +198,14 @@ export function openExclusively(number: number): number | null {
 
 /** Writes back and unbinds a device that is open exclusively. If others have it open, only their close completes it. */
 export function clearExclusive(descriptor: number): void {
+  syncDevice(descriptor);
+  loopClear(descriptor);
+}
+
+/** What its filesystem has left in the cache, and the medium's own. */
+export function syncDevice(descriptor: number): void {
   fsyncSync(descriptor);
   blockFlush(descriptor);
-  loopClear(descriptor);
 }
 
 /**

@@ -149,11 +149,17 @@ export function unmountPath(path: string, isOurs: (loopNumber: number) => boolea
   let removed = false;
   for (let layer = 0; layer < limits.mountLayers; layer += 1) {
     const real = realPathOrNull(path);
-    const number = real === null ? null : loopNumberOf(statSync(real).dev);
+    const number = real === null ? null : loopMountedAt(real);
     if (real === null || number === null || !isOurs(number) || !unmountOne(real)) return removed;
     removed = true;
   }
   throw new Failure('device-busy', `${path} has more than ${limits.mountLayers} mounts on top of each other.`);
+}
+
+/** The loop device whose filesystem the path shows; null for every other, and where there is nothing. */
+export function loopMountedAt(path: string): number | null {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? null : loopNumberOf(found.dev);
 }
 
 function realPathOrNull(path: string): string | null {
