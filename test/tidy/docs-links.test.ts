@@ -5,7 +5,8 @@ import { filesUnder, projectRoot, readText, type SourceFile } from './source-tre
 
 function documents(): readonly SourceFile[] {
   const inDocs = filesUnder('docs').filter(({ path }) => path.endsWith('.md'));
-  return [{ path: 'README.md', lines: readText('README.md').split('\n') }, ...inDocs];
+  const atTop = ['README.md', 'CHANGELOG.md'].map((path) => ({ path, lines: readText(path).split('\n') }));
+  return [...atTop, ...inDocs];
 }
 
 /** As GitHub makes a heading's anchor. */
