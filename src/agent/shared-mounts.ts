@@ -75,7 +75,8 @@ export class SharedMounts {
     if (references.length === 0 || state !== 'mounted') return;
     const users = await this.#usersOf(record);
     const who = users.length > 0 ? users.join(', ') : 'no process has it, so an engine may have forgotten them';
-    const remedy = `Stop its containers (docker ps --filter volume=${volume}); force ends what no process has`;
+    const listed = `docker ps or podman ps, --filter volume=${volume}`;
+    const remedy = `Stop its containers (${listed}); force ends what no process has`;
     throw inUse(
       record,
       `container engines have it on record for ${usersIn(references)} at ${path} (${who}). ${remedy}`,
@@ -119,7 +120,9 @@ export class SharedMounts {
     if (users.length > 0) throw inUse(record, `${users.join(', ')}. End that first, then repeat this`);
     const startingMs = this.#startingMs(record);
     if (startingMs <= 0) return;
-    const why = 'an engine has just mounted it, and its container may be starting';
+    const why = this.#answeredAt.has(record.id)
+      ? 'an engine has just mounted it, and its container may be starting'
+      : 'this agent has just started, and cannot know whether a container is being started on it';
     throw inUse(record, `${why}. Repeat this in ${Math.ceil(startingMs / 1_000)} s`);
   }
 

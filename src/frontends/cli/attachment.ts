@@ -92,7 +92,8 @@ async function refuseWhileNeeded(context: CliContext, { id, volume, volumeId }: 
   const needed = mounts.find(({ attachment, references }) => attachment === id && (references ?? []).length > 0);
   if (needed === undefined) return;
   const who = 'container engines on this machine have users of it on record';
-  const remedy = `Stop its containers (docker ps --filter volume=${volume ?? volumeId}); umount --force ends what no process has`;
+  const listed = `docker ps or podman ps, --filter volume=${volume ?? volumeId}`;
+  const remedy = `Stop its containers (${listed}); umount --force ends what no process has`;
   throw new Failure('volume-in-use', `Attachment ${id} stays: ${who}, at ${needed.path}. ${remedy}.`);
 }
 
