@@ -181,6 +181,8 @@ export const limits = {
   /** Longer than dockerd repeats a look-up that had no answer. */
   dockerRepeatsMs: 60_000,
   dockerLookupReasons: 3,
+  /** Of a creation while volumes are on their way back to their pool: about three seconds. */
+  dockerPoolTries: 7,
   // command line
   cliPollMs: 250,
   cliTries: 4,

@@ -65,13 +65,13 @@ function begin(model: Model, operation: OperationContext, params: Params): Step 
   if (named === undefined) return failed('pool-not-found', `There is no pool "${params.pool}".`, { field: 'pool' });
   const problem = named === null ? null : unusable(named, params);
   if (problem !== null) return problem;
-  const pool = candidates(params, pools);
-  for (const candidate of pool) {
-    const step = fromPool(model, operation, params, candidate) ?? onDemandFromPool(model, operation, params, candidate);
+  const usable = candidates(params, pools);
+  for (const pool of usable) {
+    const step = fromPool(model, operation, params, pool) ?? onDemandFromPool(model, operation, params, pool);
     if (step !== null) return step;
   }
-  if (pool.length > 0) return exhausted(pool);
-  return withoutPool(model, operation, params);
+  const [best] = usable;
+  return best === undefined ? withoutPool(model, operation, params) : exhausted(model, usable, best);
 }
 
 function unusable(pool: PoolRow, params: Params): Step | null {
@@ -238,15 +238,25 @@ function sameLabels(a: Labels, b: Labels): boolean {
   return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }
 
-function exhausted(pools: readonly PoolRow[]): Step {
-  const pool = pools[0];
+function exhausted(model: Model, pools: readonly PoolRow[], best: PoolRow): Step {
   const names = pools.map(({ name }) => `"${name}"`).join(', ');
-  const why = pool?.blockedReason ?? allInUse(pool);
+  const why = best.blockedReason ?? allInUse(model, best);
   return failed('pool-exhausted', `No volume is left in pool ${names}: ${why}.`, { field: 'pool' });
 }
 
-function allInUse(pool: PoolRow | undefined): string {
-  const retired = pool?.retired ?? 0;
-  const waiting = retired === 0 ? '' : ` (${retired} of them wait to be destroyed)`;
-  return `all ${pool?.maxVolumes ?? 0} volumes are in use${waiting}; raise maxVolumes or delete volumes`;
+const unready = {
+  wiping: 'are being wiped',
+  provisioning: 'are being made',
+  retired: 'wait to be destroyed',
+} as const;
+
+function allInUse(model: Model, pool: PoolRow): string {
+  const counts = (['wiping', 'provisioning', 'retired'] as const).map(
+    (state) => [state, model.poolCount(pool, state)] as const,
+  );
+  const waiting = counts.filter(([, count]) => count > 0).map(([state, count]) => `${count} of them ${unready[state]}`);
+  const whom = waiting.length === 0 ? '' : ` (${waiting.join(', ')})`;
+  const isComing = counts.some(([state, count]) => state !== 'retired' && count > 0);
+  const remedy = isComing ? 'repeat this in a moment, or raise maxVolumes' : 'raise maxVolumes or delete volumes';
+  return `all ${pool.maxVolumes} volumes are in use${whom}; ${remedy}`;
 }

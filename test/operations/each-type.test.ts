@@ -110,6 +110,14 @@ test('a create is refused by what it names, and by a pool that has nothing for i
   t.is(await world.leftovers(), '');
 });
 
+test('a create that finds the volumes of its pool being wiped is told to come again', async (t) => {
+  const world = await OperationWorld.open(t, open, { pool: { maxVolumes: 1, minFree: 1 }, free: 1 });
+  t.deepEqual(words(await world.run([create('v'), remove('v')])), ['done', 'done']);
+  const refusal = await problemOf(world, create('w'));
+  t.is(refusal?.code, 'pool-exhausted');
+  t.regex(refusal?.detail ?? '', /all 1 volumes are in use \(1 of them are being wiped\); repeat this in a moment/);
+});
+
 test('HAZARD 16: a pool that is blocked gives nothing, and says why; the next pool serves', async (t) => {
   const world = await OperationWorld.open(t, open, { free: 1 });
   const { resources, maintenance } = world.store;

@@ -2,7 +2,7 @@
  * The volumes and pools of a `FakeController`, as the frontends ask for them.
  *
  * Faults it can show: that of its controller (`away`), a volume that another host holds (`volume-in-use`), pools that do
- * not exist, are too small, or have nothing left (`exhausted`).
+ * not exist, are too small, or have nothing left (`exhausted`) or nothing yet (`wiping`).
  */
 import { Failure } from '../../src/domain/errors.ts';
 import type { Pool } from '../../src/domain/pool.ts';
@@ -16,6 +16,8 @@ export class FakeVolumes {
   readonly pools: Pool[] = [];
   /** Names of pools. */
   readonly exhausted = new Set<string>();
+  /** Of exhausted pools, those of which somebody will see once that a volume is being wiped, before it is free. */
+  readonly wiping = new Set<string>();
   readonly #controller: FakeController;
 
   constructor(controller: FakeController) {
@@ -67,7 +69,14 @@ export class FakeVolumes {
 
   async poolList(): Promise<Page<Pool>> {
     this.#refuseWhileAway();
-    return { items: this.pools, nextPageToken: null };
+    return { items: this.pools.map((pool) => this.#shown(pool)), nextPageToken: null };
+  }
+
+  #shown(pool: Pool): Pool {
+    if (!this.exhausted.has(pool.name)) return pool;
+    const isWiping = this.wiping.delete(pool.name);
+    if (isWiping) this.exhausted.delete(pool.name);
+    return { ...pool, status: { ...pool.status, free: 0, wiping: Number(isWiping) } };
   }
 
   #poolOf({ pool: named, sizeBytes = 0 }: NewVolume): Pool | undefined {

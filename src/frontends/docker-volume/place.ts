@@ -50,6 +50,16 @@ export function isAboutPools(error: unknown): error is Failure {
   return error instanceof Failure && aboutPools.has(error.code);
 }
 
+/** Whether a pool that would do gives volumes out and has some that are about to be free. */
+export function isComing({ pool: named, sizeBytes = 0, filesystem }: VolumeWish, pools: readonly Pool[]): boolean {
+  const ofName = pools.filter(({ name }) => named === undefined || name === named);
+  const ofType = ofName.filter((pool) => filesystem === undefined || pool.filesystem === filesystem);
+  const fitting = ofType.filter(({ state, volumeSizeBytes }) => state === 'active' && volumeSizeBytes >= sizeBytes);
+  return fitting.some(({ status: { blockedReason, free, wiping, provisioning } }) => {
+    return blockedReason === null && free + wiping + provisioning > 0;
+  });
+}
+
 export function withPools({ problem }: Failure, pools: readonly Pool[]): Failure {
   return Failure.from({ ...problem, detail: `${problem.detail} ${poolsShown(pools)}.` });
 }

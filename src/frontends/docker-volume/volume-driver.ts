@@ -4,6 +4,7 @@
  * Owns no state: volumes and how they are mounted are the controller's, references and mounts the agent's. While the
  * controller is away, what is mounted here still answers.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.ts';
 import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
 import type { MountRequest } from '../../agent/mounts.ts';
@@ -13,8 +14,9 @@ import { parseName } from '../../domain/names.ts';
 import type { Pool } from '../../domain/pool.ts';
 import type { Volume } from '../../domain/volume.ts';
 import type { ControllerClient, NewVolume } from '../../http/client.ts';
+import { backoffMs } from '../../http/client-transport.ts';
 import { type MountManner, mannerOf, parseOptions, type VolumeWish } from './options.ts';
-import { isAboutPools, placesFor, withPools } from './place.ts';
+import { isAboutPools, isComing, placesFor, withPools } from './place.ts';
 
 export type Scope = 'local' | 'global';
 
@@ -107,11 +109,19 @@ export class VolumeDriver {
     }
   }
 
+  /** Volumes that are about to be free are waited for: whoever has just removed one rightly expects that it can be had. */
   async #create(name: string, wish: VolumeWish): Promise<void> {
-    try {
-      await this.#createAnywhere(name, wish);
-    } catch (error) {
-      throw isAboutPools(error) ? await this.#withPools(error) : error;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#createAnywhere(name, wish);
+      } catch (error) {
+        if (!isAboutPools(error)) throw error;
+        const pools = await this.#pools().catch(() => null);
+        if (pools === null) throw error;
+        const isWorthWaiting = error.code === 'pool-exhausted' && isComing(wish, pools);
+        if (!isWorthWaiting || tries === limits.dockerPoolTries) throw withPools(error, pools);
+      }
+      await pause(backoffMs(tries, null));
     }
   }
 
@@ -136,13 +146,6 @@ export class VolumeDriver {
       if (others.length === 0 || !(error instanceof Failure) || error.code !== 'pool-exhausted') throw error;
     }
     return await this.#createInOneOf(others, volume);
-  }
-
-  async #withPools(error: Failure): Promise<Failure> {
-    return await this.#pools().then(
-      (pools) => withPools(error, pools),
-      () => error,
-    );
   }
 
   async #pools(): Promise<readonly Pool[]> {

@@ -117,7 +117,17 @@ test('a pool with nothing left is passed over for the next one with the filesyst
   t.deepEqual(world.volumes.created, [{ name: 'a', pool: 'large-xfs' }]);
   world.volumes.exhausted.add('large-xfs');
   const remedy = 'A pool gets more volumes by fcr pool update <name> --max-volumes <count>.';
-  t.is((await create('b', { fs: 'xfs' })).Err, `No volume is left in pool "large-xfs". ${pools} ${remedy}`);
+  const nothingLeft = pools.replaceAll(/(xfs, up to \w+), 1 free/g, '$1, 0 free');
+  t.is((await create('b', { fs: 'xfs' })).Err, `No volume is left in pool "large-xfs". ${nothingLeft} ${remedy}`);
+});
+
+test('a volume that is being wiped is waited for, where its pool has nothing else', async (t) => {
+  const { world, create } = await withPools(t);
+  for (const name of ['xfs', 'large-xfs']) world.volumes.exhausted.add(name);
+  world.volumes.wiping.add('large-xfs');
+  t.deepEqual(await create('a', { fs: 'xfs' }), { Err: '' });
+  t.deepEqual(world.volumes.created, [{ name: 'a', pool: 'large-xfs' }]);
+  t.regex(String((await create('b', { pool: 'xfs' })).Err), /^No volume is left in pool "xfs"\./);
 });
 
 for (const [options, cause, remedy] of [
