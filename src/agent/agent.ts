@@ -126,6 +126,11 @@ export class Agent {
     return this.#track(() => this.#mounts.endUnused(volume));
   }
 
+  /** A call to the controller by another client in this process: they know together whether it is away. */
+  share<T>(send: () => Promise<T>): Promise<T> {
+    return this.#context.link.share(send);
+  }
+
   mounts(): readonly MountRecord[] {
     return this.#mounts.list();
   }

@@ -46,9 +46,29 @@ export class ControllerLink {
   }
 
   async call<T>(send: (port: ControllerPort) => Promise<T>): Promise<T> {
+    await this.#refuseWhileAway();
+    return await this.#send(send);
+  }
+
+  /**
+   * A call of another client to the same controller, with a deadline of its own: it is not sent while that is known to
+   * be away. What an operation met of storage says nothing of the controller, and changes nothing here.
+   */
+  async share<T>(send: () => Promise<T>): Promise<T> {
+    await this.#refuseWhileAway();
+    try {
+      const answer = await send();
+      this.#answered();
+      return answer;
+    } catch (error) {
+      if (isSilence(error) || !isUnknownOutcome(error)) this.#failed(error);
+      throw error;
+    }
+  }
+
+  async #refuseWhileAway(): Promise<void> {
     if (this.#away !== null) await this.#probed();
     if (this.#away !== null) throw stillAway(this.#away);
-    return await this.#send(send);
   }
 
   /** Resolves when the probe under way has ended, or has taken longer than it does where there is a controller. */
@@ -106,9 +126,13 @@ export class ControllerLink {
       this.#answered();
       return;
     }
-    this.#away = error instanceof Failure && error.code === 'controller-unavailable' ? error : null;
+    this.#away = isSilence(error) ? error : null;
     this.#state = { ...this.#state, reachable: false, problem: problemOf(error).detail };
   }
+}
+
+function isSilence(error: unknown): error is Failure {
+  return error instanceof Failure && error.code === 'controller-unavailable';
 }
 
 function stillAway(cause: Failure): Failure {

@@ -52,7 +52,7 @@ async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const token = tokenFile === null ? null : () => tokenIn(tokenFile, (path) => readFileSync(path, 'utf8'));
   // In one process with its controller it has none that could be away.
   const answerMs = isShared ? config.agent.controllerTimeoutMs : limits.dockerControllerMs;
-  const controller = engineController({ client: connect(answerMs, token), answerMs });
+  const controller = engineController({ client: connect(answerMs, token), answerMs, agent: agent.agent });
   const parts = { agent: agent.agent, controller, isShared, clock: systemClock, log, metrics };
   const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
   const { socketPath, port } = plugin;

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { ControllerLink } from '../../../src/agent/controller-link.ts';
 import type { ControllerPort } from '../../../src/agent/controller-port.ts';
 import { restController } from '../../../src/agent/rest-controller.ts';
-import { Failure } from '../../../src/domain/errors.ts';
+import { type ErrorCode, Failure } from '../../../src/domain/errors.ts';
 import type { InventoryBegun } from '../../../src/domain/host.ts';
 import type { Volume } from '../../../src/domain/volume.ts';
 import { ControllerClient } from '../../../src/http/client.ts';
@@ -88,6 +88,32 @@ test('a controller that answers again is noticed once', async (t) => {
   await ask();
   await ask();
   t.is(returns, 1);
+});
+
+test('a client that shares the link knows of a silence, and tells of one; what storage could not do is none', async (t) => {
+  const asked: string[] = [];
+  const began = Promise.withResolvers<InventoryBegun>();
+  const port: Partial<ControllerPort> = { inventoryBegin: () => began.promise };
+  const away = Promise.withResolvers<void>();
+  const fields = { port: port as ControllerPort, deadlineMs: 600_000, clock: systemClock, probe: beginInventory };
+  const link = new ControllerLink({ ...fields, onReturn: away.resolve });
+  const refused = (name: string, code: ErrorCode) => {
+    const send = async () => {
+      asked.push(name);
+      throw new Failure(code, 'No word of it.');
+    };
+    return refusal(t, link.share(send));
+  };
+  t.is((await refused('first', 'storage-failed')).code, 'storage-failed');
+  t.is(link.reachability.reachable, null);
+  await refused('second', 'controller-unavailable');
+  t.is(link.reachability.reachable, false);
+  t.is((await refused('third', 'storage-failed')).code, 'controller-unavailable');
+  t.is((await refusal(t, link.call(beginInventory))).code, 'controller-unavailable');
+  t.deepEqual(asked, ['first', 'second']);
+  began.resolve({ sequence: 1, storeId: 's', replacedStoreIds: [] });
+  await away.promise;
+  t.is(await link.share(async () => 'answer'), 'answer');
 });
 
 test('while a controller is known to be silent one probe waits for it, and no call is sent to wait as well', async (t) => {
