@@ -31,7 +31,7 @@ test('with a short request timeout the controller answers that the operation is 
   const fake = await cli.controller(t, ({ method }) => ({ status: method === 'POST' ? 202 : 200, body: operation }));
   const { code, err } = await cli.run('volume', 'create', 'data', '--request-timeout', '1s');
   t.is(code, 6);
-  t.regex(err, /Operation b-0 was accepted and has not ended yet/);
+  t.regex(err, /Operation b-0 was accepted and has not ended yet\. fcr operation get b-0 shows how it is\./);
   t.is(fake.asked[0]?.headers.prefer, 'respond-async');
 });
 

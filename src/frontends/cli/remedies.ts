@@ -1,5 +1,5 @@
 /** Which command shows what somebody at a shell needs to know next, by a problem's code, where the problem does not say it. */
-import type { ErrorCode } from '../../domain/errors.ts';
+import type { ErrorCode, Problem } from '../../domain/errors.ts';
 
 const remedies: Partial<Readonly<Record<ErrorCode, string>>> = {
   'pool-not-found': 'fcr pool list shows which there are.',
@@ -13,7 +13,13 @@ const remedies: Partial<Readonly<Record<ErrorCode, string>>> = {
 };
 
 /** The detail, and what to do about it. */
-export function withRemedy({ code, detail }: { readonly code: ErrorCode; readonly detail: string }): string {
-  const remedy = remedies[code];
-  return remedy === undefined ? detail : `${detail} ${remedy}`;
+export function withRemedy(problem: Problem): string {
+  const remedy = remedyOf(problem);
+  return remedy === undefined ? problem.detail : `${problem.detail} ${remedy}`;
+}
+
+function remedyOf({ code, related }: Problem): string | undefined {
+  const operation = related?.operation;
+  if (code !== 'deadline-exceeded' || operation === undefined) return remedies[code];
+  return `fcr operation get ${operation} shows how it is.`;
 }
