@@ -8,7 +8,7 @@
 import { Failure } from '../domain/errors.ts';
 import type { InventoryBegun } from '../domain/host.ts';
 import type { Host } from '../host/host.ts';
-import { readJson, replaceJson } from '../system/durable-file.ts';
+import { readJson, replaceJson, replaceJsonIfFits } from '../system/durable-file.ts';
 import { KeyedMutex } from '../system/keyed-mutex.ts';
 import type { AgentLogger } from './context.ts';
 
@@ -39,6 +39,7 @@ export class FollowedStore {
   /** Answers are held against the stamp in the order in which they were asked for: an older one is not "behind". */
   readonly #asking = new KeyedMutex();
   #stamp: Stamp | null;
+  #isWritten = true;
   #problem: string | null = null;
   #isKnown = false;
 
@@ -105,10 +106,16 @@ export class FollowedStore {
     await this.#write({ storeId, commitNumber: sequence, adoptedInBoot: bootId });
   }
 
+  /** How far the store has come is written later where the disk is full: nothing could be unmounted to free some space. */
   async #write(stamp: Stamp): Promise<void> {
     const { storeId, commitNumber } = this.#stamp ?? {};
-    if (stamp.storeId === storeId && stamp.commitNumber === commitNumber) return;
-    await replaceJson(this.#options.path, stamp);
+    if (stamp.storeId === storeId && stamp.commitNumber === commitNumber && this.#isWritten) return;
+    const { path } = this.#options;
+    if (stamp.storeId === storeId) this.#isWritten = await replaceJsonIfFits(path, stamp);
+    else {
+      await replaceJson(path, stamp);
+      this.#isWritten = true;
+    }
     this.#stamp = stamp;
   }
 }

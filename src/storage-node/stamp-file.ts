@@ -5,12 +5,13 @@
  * volumes away: it is refused until somebody adopts the data for it.
  */
 import { Failure } from '../domain/errors.ts';
-import { isNoSpace, readJson, replaceJson } from '../system/durable-file.ts';
+import { readJson, replaceJson, replaceJsonIfFits } from '../system/durable-file.ts';
 import type { StoreStamp } from './storage-node.ts';
 
 export class StampFile {
   readonly #path: string;
   #stamp: StoreStamp | null;
+  #isWritten = true;
 
   private constructor(path: string, stamp: StoreStamp | null) {
     this.#path = path;
@@ -27,20 +28,22 @@ export class StampFile {
   }
 
   /**
-   * Durable when it resolves; but on a full disk a stamp that only rises stays as it is, and rises later: the node would not
-   * start. Whose the data is stands, and the fence knows each generation that changed any of it. `store-foreign` for another store or a lower generation, unless `adopt`.
+   * Durable when it resolves; a stamp that only rises is written later where the disk is full, or the node could not start.
+   * Whose the data is stands there, and the fence knows each generation that changed any of it. `store-foreign` for another
+   * store or a lower generation, unless `adopt`.
    */
   async set(next: StoreStamp, adopt: boolean): Promise<void> {
     if (!adopt) refuseForeign(this.#stamp, next);
     const { storeId, highestGeneration } = next;
-    if (storeId === this.#stamp?.storeId && highestGeneration === this.#stamp.highestGeneration) return;
-    try {
-      await replaceJson(this.#path, { storeId, highestGeneration });
-    } catch (error) {
-      if (isNoSpace(error) && !adopt && storeId === this.#stamp?.storeId) return;
-      throw error;
+    const isKnown = storeId === this.#stamp?.storeId;
+    if (isKnown && highestGeneration === this.#stamp?.highestGeneration && this.#isWritten) return;
+    const stamp = { storeId, highestGeneration };
+    if (isKnown && !adopt) this.#isWritten = await replaceJsonIfFits(this.#path, stamp);
+    else {
+      await replaceJson(this.#path, stamp);
+      this.#isWritten = true;
     }
-    this.#stamp = { storeId, highestGeneration };
+    this.#stamp = stamp;
   }
 }
 

@@ -71,6 +71,17 @@ export async function replaceJson(path: string, value: unknown, mode: number = f
   await replaceFile(path, `${JSON.stringify(value)}\n`, mode);
 }
 
+/** For what may be written later: false where there is no space, and the former content stays. */
+export async function replaceJsonIfFits(path: string, value: unknown): Promise<boolean> {
+  try {
+    await replaceJson(path, value);
+    return true;
+  } catch (error) {
+    if (isNoSpace(error)) return false;
+    throw error;
+  }
+}
+
 /** The parsed content; null when there is no such file. Unreadable or malformed throws: it is never "absent". */
 export async function readJson(path: string): Promise<unknown> {
   const text = await readTextOrNull(path);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -114,4 +114,19 @@ test('a stamp that cannot be read is no permission to follow another store', asy
   const world = await makeWorld(t);
   await writeFile(world.path, '{}');
   t.is(await refusal(t, world.open()), 'data-damaged');
+});
+
+test('how far the store has come is written later where the disk is full, and what is behind is refused all the same', async (t) => {
+  const world = await makeWorld(t);
+  const followed = await world.open();
+  await followed.follow();
+  await symlink('/dev/full', `${world.path}.new`);
+  world.answer = begun(12);
+  await followed.follow();
+  world.answer = begun(11);
+  t.is(await refusal(t, followed.follow()), 'store-foreign');
+  world.answer = begun(12);
+  await followed.follow();
+  world.answer = begun(11);
+  t.is(await refusal(t, (await world.open()).follow()), 'store-foreign');
 });
