@@ -5,7 +5,7 @@
 import { formatByteCount, leastBytesOf, wholeSectors } from '../domain/byte-count.ts';
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
-import type { dockerScopes, SettingKey, SettingValues } from './settings.ts';
+import type { dockerRemovals, dockerScopes, SettingKey, SettingValues } from './settings.ts';
 import { isLoopback, type ListenAddress } from './values.ts';
 
 export interface Config {
@@ -76,6 +76,7 @@ export interface DockerConfig {
   /** Null: the plugin shows the agent's own token. */
   readonly tokenFile: string | null;
   readonly scope: (typeof dockerScopes)[number];
+  readonly removes: (typeof dockerRemovals)[number];
 }
 
 export interface DefaultPool {
@@ -191,7 +192,7 @@ const defaultDockerSocket = '/run/docker/plugins/fc.sock';
 
 /** An instance whose sockets are elsewhere is a second one, or a user's own: it leaves the machine's plugin alone. */
 function dockerOf(values: SettingValues): DockerConfig {
-  const { 'docker.socket': stated, 'docker.listen': listen, 'docker.spec': specFile, 'docker.scope': scope } = values;
+  const { 'docker.socket': stated, 'docker.listen': listen, 'docker.spec': specFile } = values;
   if (listen !== null && !isLoopback(listen.host)) {
     throw contradiction(
       `docker.listen is ${listen.host}; loopback only is accepted, because the plugin asks nobody who they are`,
@@ -201,7 +202,8 @@ function dockerOf(values: SettingValues): DockerConfig {
   const isDefault = stated === 'auto' && values.socketDirectory === rootSocketDirectory;
   const path = isDefault ? defaultDockerSocket : stated;
   const socket = path === 'auto' || path === 'off' ? null : { path, required: !isDefault };
-  return { socket, listen, specFile, tokenFile: values['docker.tokenFile'], scope };
+  const { 'docker.tokenFile': tokenFile, 'docker.scope': scope, 'docker.removes': removes } = values;
+  return { socket, listen, specFile, tokenFile, scope, removes };
 }
 
 type OptionalText = { [K in SettingKey]: SettingValues[K] extends string | null ? K : never }[SettingKey];

@@ -59,6 +59,7 @@ function callable(value: unknown): Setting<unknown>['defaultOf'] {
 }
 
 export const dockerScopes = ['auto', 'local', 'global'] as const;
+export const dockerRemovals = ['any', 'own'] as const;
 
 const second = 1_000;
 const hour = 3_600 * second;
@@ -131,6 +132,11 @@ export const settings = {
     'what engines are told; auto: global with a shared controller',
     oneOf(...dockerScopes),
     'auto',
+  ),
+  'docker.removes': setting(
+    'which volumes engines remove; own: those that engines have made under this setting',
+    oneOf(...dockerRemovals),
+    'any',
   ),
   'agent.controllerTimeout': setting(
     'how long an agent waits for a silent controller',

@@ -30,6 +30,7 @@ export interface MountManner {
 
 const reservedPrefix = 'fc-redirect/';
 const labelPrefix = 'label.';
+const engineMade = `${reservedPrefix}engine-made`;
 const idMax = 2 ** 32 - 2;
 
 interface Option {
@@ -80,6 +81,15 @@ export function mannerOf(labels: Labels): MountManner {
     ...number('gid', 10),
     ...number('mode', 8),
   };
+}
+
+/** What engines may remove where they remove their own alone. */
+export function engineMadeWish(wish: VolumeWish): VolumeWish {
+  return { ...wish, labels: { ...wish.labels, [engineMade]: 'true' } };
+}
+
+export function isEngineMade(labels: Labels): boolean {
+  return labels[engineMade] === 'true';
 }
 
 function readOption(name: string, value: string): VolumeWish {

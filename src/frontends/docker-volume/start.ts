@@ -38,7 +38,7 @@ const specFileMode = 0o644;
 
 export async function startDockerVolumePlugin(options: DockerVolumePluginOptions): Promise<RunningDockerVolumePlugin> {
   const { config, agent, controller, isShared, clock, log, metrics } = options;
-  const driver = new VolumeDriver({ agent, controller, scope: scopeOf(config, isShared) });
+  const driver = new VolumeDriver({ agent, controller, scope: scopeOf(config, isShared), removes: config.removes });
   const make = () => pluginServer({ driver, clock, log, metrics });
   const closers: (() => Promise<unknown>)[] = [];
   const close = async () => void (await Promise.all(closers.map((each) => each())));

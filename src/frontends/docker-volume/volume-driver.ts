@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.ts';
 import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
 import type { MountRequest } from '../../agent/mounts.ts';
+import type { DockerConfig } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
 import { errorCatalogue, Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
@@ -15,7 +16,7 @@ import type { Pool } from '../../domain/pool.ts';
 import type { Volume } from '../../domain/volume.ts';
 import type { ControllerClient, NewVolume } from '../../http/client.ts';
 import { backoffMs } from '../../http/client-transport.ts';
-import { type MountManner, mannerOf, parseOptions, type VolumeWish } from './options.ts';
+import { engineMadeWish, isEngineMade, type MountManner, mannerOf, parseOptions, type VolumeWish } from './options.ts';
 import { isAboutPools, isComing, placesFor, withPools } from './place.ts';
 
 export type Scope = 'local' | 'global';
@@ -27,6 +28,8 @@ export interface VolumeDriverOptions {
     'volumeCreate' | 'volumeGet' | 'volumeList' | 'volumeDelete' | 'poolList'
   >;
   readonly scope: Scope;
+  /** `any` when absent. */
+  readonly removes?: DockerConfig['removes'];
 }
 
 export interface VolumeShown {
@@ -40,11 +43,13 @@ export class VolumeDriver {
   readonly #agent: VolumeDriverOptions['agent'];
   readonly #controller: VolumeDriverOptions['controller'];
   readonly scope: Scope;
+  readonly #removes: DockerConfig['removes'];
 
-  constructor({ agent, controller, scope }: VolumeDriverOptions) {
+  constructor({ agent, controller, scope, removes = 'any' }: VolumeDriverOptions) {
     this.#agent = agent;
     this.#controller = controller;
     this.scope = scope;
+    this.#removes = removes;
   }
 
   /** Again with equal or no options: the volume that is there. */
@@ -61,11 +66,13 @@ export class VolumeDriver {
     );
   }
 
-  /** Absent is success. `volume-in-use` says who holds it. */
+  /** Absent is success. `volume-in-use` says who holds it; `not-supported`: it is not the engines' to remove. */
   async remove(name: string): Promise<void> {
+    const removed = this.#removes === 'any' ? parseName(name, 'Name') : await this.#ownId(name);
+    if (removed === null) return;
     await this.#agent.endUnused(name);
     try {
-      await this.#controller.volumeDelete(parseName(name, 'Name'));
+      await this.#controller.volumeDelete(removed);
     } catch (error) {
       if (!(error instanceof Failure) || error.code !== 'volume-not-found') throw error;
     }
@@ -113,7 +120,7 @@ export class VolumeDriver {
   async #create(name: string, wish: VolumeWish): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.#createAnywhere(name, wish);
+        return await this.#createEitherWay(name, wish);
       } catch (error) {
         if (!isAboutPools(error)) throw error;
         const pools = await this.#pools().catch(() => null);
@@ -123,6 +130,27 @@ export class VolumeDriver {
       }
       await pause(backoffMs(tries, null));
     }
+  }
+
+  /** What is there is asked for by what was stated; whether it has the engines' label depends on when it was made. */
+  async #createEitherWay(name: string, wish: VolumeWish): Promise<void> {
+    const labelled = engineMadeWish(wish);
+    const [first, second] = this.#removes === 'any' ? [wish, labelled] : [labelled, wish];
+    try {
+      await this.#createAnywhere(name, first);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'name-taken') throw error;
+      await this.#createAnywhere(name, second).catch(() => {
+        throw error;
+      });
+    }
+  }
+
+  async #ownId(name: string): Promise<string | null> {
+    const volume = await this.#controller.volumeGet(parseName(name, 'Name'));
+    if (volume === null || isEngineMade(volume.labels)) return volume?.id ?? null;
+    const why = `Engines remove only what they have made (docker.removes), and "${name}" was not made so`;
+    throw new Failure('not-supported', `${why}: fcr volume delete ${name} removes it.`);
   }
 
   async #createAnywhere(name: string, wish: VolumeWish): Promise<void> {

@@ -1,0 +1,41 @@
+/** Which volumes engines remove, by the setting docker.removes. */
+import test from 'ava';
+import type { DockerConfig } from '../../../src/config/config.ts';
+import { VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
+import { PluginWorld } from '../../support/plugin-world.ts';
+
+function driverOf({ agent, volumes: controller }: PluginWorld, removes: DockerConfig['removes']): VolumeDriver {
+  return new VolumeDriver({ agent, controller, scope: 'local', removes });
+}
+
+test('where engines remove their own alone, what a person made stays, and it is said how it goes', async (t) => {
+  const world = await PluginWorld.start(t);
+  const driver = driverOf(world, 'own');
+  await driver.create('own', { uid: '70' });
+  await world.volumes.volumeCreate({ name: 'persons' });
+  await driver.create('persons', null);
+  await driver.mount('persons', 'one');
+  await t.throwsAsync(driver.remove('persons'), {
+    code: 'not-supported',
+    message: /docker\.removes.*"persons" was not made so: fcr volume delete persons removes it/,
+  });
+  t.deepEqual(world.references('persons'), ['one']);
+  await driver.remove('own');
+  await driver.remove('absent');
+  t.deepEqual(
+    [...world.agents.controller.volumes.values()].map(({ name }) => name),
+    ['persons'],
+  );
+});
+
+test('creating again answers what is there, whichever setting it was made under; other options are refused', async (t) => {
+  const world = await PluginWorld.start(t);
+  const drivers = [driverOf(world, 'any'), driverOf(world, 'own')] as const;
+  for (const [made, asked] of [drivers, [...drivers].reverse()] as const) {
+    await made?.create('data', { uid: '70' });
+    for (const options of [null, { uid: '70' }]) await t.notThrowsAsync(async () => asked?.create('data', options));
+    await t.throwsAsync(async () => asked?.create('data', { uid: '71' }), { code: 'name-taken' });
+    t.is(world.agents.controller.volumes.size, 1);
+    await drivers[0].remove('data');
+  }
+});
