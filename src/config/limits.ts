@@ -6,6 +6,8 @@ export const limits = {
   groupOperations: 4_000,
   journalBacklogOperations: 50_000,
   effectLeaseMs: 30_000,
+  /** No pool's `maxVolumes` bounds them: with so many that a storage node does not destroy, no more are made. */
+  retiredPoolless: 100,
   bodyBytes: 4 * 1024 * 1024,
   parkedBatchesTold: 100,
   waitMs: 30_000,

@@ -48,6 +48,7 @@ export interface NeedCollector {
   readonly freeVolumes: Map<string, number>;
   readonly luns: Map<string, Needs['luns'][number]>;
   readonly flowKeys: Map<string, FlowKey>;
+  poolless: boolean;
 }
 
 export function failed(code: ErrorCode, detail: string, options: FailureOptions = {}): Step {

@@ -29,6 +29,7 @@ export class Model {
   readonly poolsBySize: readonly PoolRow[];
   readonly hosts: ReadonlyMap<string, HostRow>;
   readonly storageNodes: ReadonlyMap<string, StorageNodeRow>;
+  readonly retiredPoolless: number;
   readonly qosPolicies: ReadonlySet<string>;
   readonly #volumeByName = new Map<string, string>();
   readonly #flowByKey = new Map<string, string>();
@@ -61,6 +62,7 @@ export class Model {
     this.hosts = new Map(picture.hosts.map((host) => [host.name, host]));
     this.storageNodes = new Map(picture.storageNodes.map((node) => [node.name, node]));
     this.qosPolicies = picture.qosPolicies;
+    this.retiredPoolless = picture.retiredPoolless;
     this.begun = new Set(
       [...picture.volumes, ...picture.attachments].flatMap(({ pendingOperation }) => pendingOperation ?? []),
     );

@@ -30,7 +30,7 @@ export const groupPlanner: GroupPlanner = {
   },
 
   needs(batches, picture) {
-    const collect: NeedCollector = { freeVolumes: new Map(), luns: new Map(), flowKeys: new Map() };
+    const collect: NeedCollector = { freeVolumes: new Map(), luns: new Map(), flowKeys: new Map(), poolless: false };
     for (const batch of batches) {
       for (const { spec } of openOperations(batch)) {
         withDefinition(spec, (definition, params) => definition.needs?.(params, picture, collect));
@@ -86,5 +86,6 @@ function needsOf(collect: NeedCollector): Needs {
     freeVolumes: collect.freeVolumes,
     luns: [...collect.luns.values()],
     flowKeys: [...collect.flowKeys.values()],
+    poolless: collect.poolless,
   };
 }

@@ -1,3 +1,4 @@
+import { limits } from '../config/limits.ts';
 import { exactly, wholeSectors } from '../domain/byte-count.ts';
 import { newId, newSerial, wwidOf } from '../domain/ids.ts';
 import type { OperationParams } from '../domain/operation.ts';
@@ -35,7 +36,9 @@ export const volumeCreate: OperationDefinition<'volume.create'> = {
   },
 
   needs(params, picture, collect) {
-    for (const pool of candidates(params, picture.pools)) {
+    const pools = candidates(params, picture.pools);
+    collect.poolless ||= pools.length === 0 && params.pool === undefined;
+    for (const pool of pools) {
       const wanted = (collect.freeVolumes.get(pool.name) ?? 0) + 1;
       collect.freeVolumes.set(pool.name, wanted);
       const onDemand = pool.blockedReason === null ? room(pool, (count) => pool[count]) : 0;
@@ -139,6 +142,10 @@ function withoutPool(model: Model, operation: OperationContext, params: Params):
     return failed('no-pool-fits', 'There is no pool to take a volume from; create a pool, or state sizeBytes.', {
       field: 'pool',
     });
+  }
+  if (model.retiredPoolless >= limits.retiredPoolless) {
+    const detail = `${model.retiredPoolless} volumes without a pool could be neither made nor destroyed; the log has the cause. No more are made before that is mended.`;
+    return failed('storage-failed', detail, { related: { storageNode: node.name } });
   }
   return provision(model, operation, params, {
     pool: null,

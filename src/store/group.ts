@@ -94,6 +94,8 @@ export interface Needs {
   readonly luns: readonly LunNeed[];
   /** Every flow policy that could decide one of the attaches. */
   readonly flowKeys: readonly FlowKey[];
+  /** A volume is to be made that no pool bounds. */
+  readonly poolless: boolean;
 }
 
 export interface LunNeed {
@@ -113,6 +115,8 @@ export interface Picture {
   readonly qosPolicies: ReadonlySet<string>;
   readonly luns: readonly LunFound[];
   readonly waits: readonly Wait[];
+  /** Volumes without a pool that wait to be destroyed; 0 where none is to be made. */
+  readonly retiredPoolless: number;
 }
 
 /** Nothing that a picture could show. */
@@ -126,6 +130,7 @@ export const emptyPicture: Picture = {
   flowPolicies: [],
   qosPolicies: new Set<string>(),
   luns: [],
+  retiredPoolless: 0,
   waits: [],
 };
 

@@ -36,7 +36,12 @@ export function storeLoaderSuite(open: OpenWorld): void {
       ['large', 2],
       ['none', 2],
     ]);
-    const { freeVolumes: found } = await loader.complete(nothing, { freeVolumes, luns: [], flowKeys: [] });
+    const { freeVolumes: found } = await loader.complete(nothing, {
+      freeVolumes,
+      luns: [],
+      flowKeys: [],
+      poolless: false,
+    });
     t.deepEqual(
       found.map(({ id }) => id),
       [...small, ...large.slice(1, 3)].toSorted(),
@@ -51,7 +56,7 @@ export function storeLoaderSuite(open: OpenWorld): void {
         ('i', 'u', 0, 'a')`.execute(world.database.kysely);
     const loader = new GroupLoader(world.database.connection, world.database.engine);
     const pair = (targetWwpn: string) => ({ initiatorWwpn: 'i', targetWwpn, count: 2 });
-    const needs = { freeVolumes: new Map(), luns: ['t', 'u', 'v'].map(pair), flowKeys: [] };
+    const needs = { freeVolumes: new Map(), luns: ['t', 'u', 'v'].map(pair), flowKeys: [], poolless: false };
     const { luns } = await loader.complete(nothing, needs);
     t.deepEqual(
       luns.map(({ targetWwpn, free, next }) => [targetWwpn, free, next]),
@@ -110,5 +115,6 @@ const nothing: Picture = {
   flowPolicies: [],
   qosPolicies: new Set(),
   luns: [],
+  retiredPoolless: 0,
   waits: [],
 };

@@ -1,5 +1,6 @@
 /** Many workers on one journal. */
 import test from 'ava';
+import { limits } from '../../src/config/limits.ts';
 import { problem } from '../../src/domain/errors.ts';
 import type { LeaseTerm } from '../../src/store/store.ts';
 import { attach, create, createOnDemand, OperationWorld, poolDefaults, words } from '../support/operation-world.ts';
@@ -111,6 +112,26 @@ export function storeWorkersSuite(open: OpenWorld): void {
     for (const fault of faults) fault.end();
     await world.wipe();
     t.deepEqual(words(await world.run([create('d')])), ['done']);
+    t.is(await world.leftovers(), '');
+  });
+
+  test('HAZARD 18: what a broken storage node takes back no better than it makes it is bounded without a pool as well', async (t) => {
+    const world = await OperationWorld.open(t, open);
+    const broken = { effect: 'fail', problem: problem('storage-failed', 'open: EROFS'), times: 1_000 } as const;
+    const faults = [
+      world.node.inject({ ...broken, kind: 'provision' }),
+      world.node.inject({ ...broken, kind: 'destroy' }),
+    ];
+    await world.run(Array.from({ length: limits.retiredPoolless }, (_, index) => createOnDemand(`v${index}`)));
+    const made = faults[0]?.hits;
+    t.is(made, limits.retiredPoolless);
+    const [refused] = (await world.run([createOnDemand('w')])).operations;
+    t.like(refused?.problem, { code: 'storage-failed', related: { storageNode: 'node' } });
+    t.regex(refused?.problem?.detail ?? '', /^100 volumes without a pool could be neither made nor destroyed/);
+    t.is(faults[0]?.hits, made);
+    for (const fault of faults) fault.end();
+    await world.wipe();
+    t.deepEqual(words(await world.run([createOnDemand('w')])), ['done']);
     t.is(await world.leftovers(), '');
   });
 }

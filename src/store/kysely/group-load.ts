@@ -57,18 +57,19 @@ export class GroupLoader {
       this.waits(),
     );
     const found = { volumes, attachments, pools, hosts, storageNodes, flowPolicies, qosPolicies, waits };
-    return { ...found, freeVolumes: [], luns: [] };
+    return { ...found, freeVolumes: [], luns: [], retiredPoolless: 0 };
   }
 
   async complete(picture: Picture, needs: Needs): Promise<Picture> {
     const known = new Set(picture.flowPolicies.map(({ id }) => id));
-    const [deciding, freeVolumes, luns] = await together(
+    const [deciding, freeVolumes, luns, retiredPoolless] = await together(
       this.#flowPolicies([], needs.flowKeys, []),
       this.#freeVolumes(needs.freeVolumes),
       this.#luns(needs.luns),
+      needs.poolless ? this.#retiredPoolless() : Promise.resolve(0),
     );
     const flowPolicies = [...picture.flowPolicies, ...deciding.filter(({ id }) => !known.has(id))];
-    return { ...picture, freeVolumes, flowPolicies, luns };
+    return { ...picture, freeVolumes, flowPolicies, luns, retiredPoolless };
   }
 
   /** The batch's operations that have marked a row, and the batch itself where it holds one. */
@@ -162,6 +163,12 @@ export class GroupLoader {
       sql<PortTable>`SELECT * FROM ports WHERE kind = 'initiator' AND owner IN ${list}`.execute(this.#db),
     );
     return hosts.rows.map((host) => hostRow(host, ports.rows));
+  }
+
+  async #retiredPoolless(): Promise<number> {
+    const { rows } = await sql<{ count: number }>`
+      SELECT count(*) AS count FROM volumes WHERE state = 'retired' AND pool IS NULL`.execute(this.#db);
+    return rows[0]?.count ?? 0;
   }
 
   async #storageNodes(): Promise<StorageNodeRow[]> {
