@@ -21,7 +21,7 @@ test('the commands of docs/docker.md do what it says, and leave nothing behind',
   t.true(blocks.length >= 6);
   const script = scriptOf(blocks)
     .replaceAll('/run/docker/plugins/fc.sock', socketPath)
-    .replaceAll(/(docker .*-d |driver: |volume-driver=)fc\b/g, `$1${plugin}`);
+    .replaceAll(/(docker .*-d |driver: |volume-driver[ =])fc\b/g, `$1${plugin}`);
   const podmanFunction = `podman() { env -u DOCKER_CONFIG -C ${podman.directory} ${podman.commandLine.join(' ')} "$@"; }`;
   const env = { ...engine.environment, ...podman.configured };
   const options = { cwd: engine.directory, env, timeout: deadlineMs - 20_000 };
