@@ -34,7 +34,11 @@ export const bench: Bench = {
     volumes: { about: `volumes that are created and removed, ${callers} at a time`, default: 1_000 },
     size: { about: 'size of a volume in MiB', default: 32 },
   },
-  bounds: () => ({}),
+  bounds: () => ({
+    overheadRatio: { atMost: 1.15 },
+    volumeCreateP50Ms: { atMost: 20 },
+    createThousandSeconds: { atMost: 10 },
+  }),
   async run(options, progress) {
     await using end = new AsyncDisposableStack();
     const teardown = (run: () => void | Promise<void>) => end.defer(run);

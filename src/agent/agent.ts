@@ -102,7 +102,14 @@ export class Agent {
       epochs: limits.agentEpochs,
     };
     const volumesDirectory = join(await resolvedPath(options.stateDirectory, () => false), 'volumes');
-    const begin = () => link.call((controller) => controller.inventoryBegin(hostName));
+    const ask = () => link.call((controller) => controller.inventoryBegin(hostName));
+    const begin = () =>
+      ask().catch(async (error: unknown) => {
+        if (!(error instanceof Failure) || error.code !== 'host-not-found') throw error;
+        // Another store than the one that knew it, perhaps: which one, it says to hosts that it knows.
+        if (agent !== null) await agent.#registration.refresh();
+        return await ask();
+      });
     const path = join(options.stateDirectory, 'followed-store.json');
     const store = await FollowedStore.open({ path, bootId, host, logger, begin });
     const context = { hostName, bootId, volumesDirectory, link, store, host, journal, clock, logger, limits: bounds };
@@ -126,9 +133,14 @@ export class Agent {
     return this.#track(() => this.#mounts.endUnused(volume));
   }
 
-  /** A call to the controller by another client in this process: they know together whether it is away. */
-  share<T>(send: () => Promise<T>): Promise<T> {
-    return this.#context.link.share(send);
+  /**
+   * A call to the controller by another client in this process: they know together whether it is away, and whether its
+   * store is the one that this host follows (`store-foreign`).
+   */
+  async share<T>(send: () => Promise<T>): Promise<T> {
+    await this.#registration.ensure();
+    await this.#context.store.ensure();
+    return await this.#context.link.share(send);
   }
 
   mounts(): readonly MountRecord[] {

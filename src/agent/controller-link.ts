@@ -5,7 +5,7 @@
  * A call that overran its deadline may still happen: callers treat `controller-unavailable` as "unknown", never as "no".
  */
 import { limits } from '../config/limits.ts';
-import { errorCatalogue, Failure, problemOf } from '../domain/errors.ts';
+import { type ErrorCode, errorCatalogue, Failure, problemOf } from '../domain/errors.ts';
 import type { Clock } from '../system/clock.ts';
 import type { ControllerPort } from './controller-port.ts';
 
@@ -146,10 +146,17 @@ export function isUnknownOutcome(error: unknown): boolean {
   return kind === 'unavailable' || kind === 'internal';
 }
 
-/** Whether the controller, or what it stands on, did not answer. */
+/** Of what says nothing about the request itself. */
+export const awayCodes: ReadonlySet<ErrorCode> = new Set([
+  'controller-unavailable',
+  'store-unavailable',
+  'storage-node-unavailable',
+  'store-foreign',
+]);
+
+/** Whether the controller cannot be asked now: it, or what it stands on, does not answer, or its store is another's. */
 export function isAway(error: unknown): boolean {
-  if (!(error instanceof Failure)) return false;
-  return errorCatalogue[error.code].kind === 'unavailable' && error.code !== 'deadline-exceeded';
+  return error instanceof Failure && awayCodes.has(error.code);
 }
 
 /** Whether the controller says that the attachment is not this host's any more. */

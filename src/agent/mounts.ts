@@ -297,7 +297,7 @@ export class Mounts {
   /** The controller still grants it. */
   async #confirm(held: HeldAttachment): Promise<Attachment> {
     const { attachmentId, epoch } = held.target;
-    const attachment = await this.#context.link.call((controller) => controller.attachmentGet(attachmentId));
+    const attachment = await this.#attachmentOf(held);
     if (!isGranted(attachment, epoch)) {
       this.#options.nudge();
       throw new Failure('volume-not-ready', `The controller is taking attachment ${attachmentId} away.`);
@@ -352,18 +352,22 @@ export class Mounts {
     record: MountRecord,
     held: HeldAttachment,
   ): Promise<{ readonly ending: MountRecord; readonly asked: boolean }> {
-    const { journal, link } = this.#context;
+    const { journal } = this.#context;
     const ending: MountRecord = record.state === 'detaching' ? record : { ...record, state: 'unmounting' };
-    const [seen, stored] = await Promise.allSettled([
-      link.call((controller) => controller.attachmentGet(held.target.attachmentId)),
-      journal.put(ending),
-    ]);
+    const [seen, stored] = await Promise.allSettled([this.#attachmentOf(held), journal.put(ending)]);
     if (stored.status === 'rejected') throw stored.reason;
     if (seen.status === 'rejected') {
       await this.#takeBack(record);
       throw seen.reason;
     }
     return { ending, asked: !isGranted(seen.value, held.target.epoch) };
+  }
+
+  /** Null: it is over. A store that this host does not follow knows nothing of it (`store-foreign`). */
+  async #attachmentOf({ target }: HeldAttachment): Promise<Attachment | null> {
+    const { store, link } = this.#context;
+    await store.ensure();
+    return await link.call((controller) => controller.attachmentGet(target.attachmentId));
   }
 
   async #unmountPath(record: MountRecord): Promise<void> {

@@ -27,7 +27,7 @@ test('an unmount on a full disk tells once that writes are lost, and then succee
   t.deepEqual(await machine.mounts(), []);
 });
 
-test('HAZARD 16: on a disk that is filled anew after each start the service starts again, unmounts and deletes', async (t) => {
+test('HAZARDS 16: on a disk that is filled anew after each start the service starts again, unmounts and deletes', async (t) => {
   const disk = await smallDisk(t, '500M');
   const machine = await StandaloneMachine.start(t, settings(disk));
   const { controller } = machine;

@@ -92,7 +92,7 @@ function newBatch(key: string): NewBatch {
   return { id: newId('batch'), atomicity: 'per-operation', operations: [permit(key)], principal: admin, idempotency };
 }
 
-test('HAZARD 16: accepted in a COMMIT whose answer was lost is answered as accepted', async (t) => {
+test('HAZARDS 16: accepted in a COMMIT whose answer was lost is answered as accepted', async (t) => {
   const { cutter, journal } = await openJournal(t);
   const batch = newBatch('a');
   cutter.cuts = 'after';
@@ -101,7 +101,7 @@ test('HAZARD 16: accepted in a COMMIT whose answer was lost is answered as accep
   t.is((await journal.batchGet(batch.id))?.id, batch.id);
 });
 
-test('HAZARD 16: a COMMIT that did not get there is told as unknown, and its key can be repeated', async (t) => {
+test('HAZARDS 16: a COMMIT that did not get there is told as unknown, and its key can be repeated', async (t) => {
   const { cutter, journal } = await openJournal(t);
   const batch = newBatch('a');
   cutter.cuts = 'before';
@@ -110,7 +110,7 @@ test('HAZARD 16: a COMMIT that did not get there is told as unknown, and its key
   t.deepEqual(await journal.batchAccept([again]), [{ accepted: true, batch: again.id, replay: false }]);
 });
 
-test('HAZARD 16: where nobody can be asked it is told as unknown, and the key finds what was accepted', async (t) => {
+test('HAZARDS 16: where nobody can be asked it is told as unknown, and the key finds what was accepted', async (t) => {
   const { cutter, journal } = await openJournal(t);
   const batch = newBatch('a');
   cutter.cuts = 'after, and no new connection';

@@ -33,7 +33,7 @@ test.serial('a store that is refused leaves no connection behind', async (t) => 
 });
 
 for (const name of ['fsync', 'synchronous_commit', 'full_page_writes']) {
-  test.serial(`HAZARD 16: a PostgreSQL with ${name} off is refused`, async (t) => {
+  test.serial(`HAZARDS 16: a PostgreSQL with ${name} off is refused`, async (t) => {
     const unsafe = await PostgresServer.start({ settings: { [name]: 'off' } });
     t.teardown(() => unsafe.close());
     const { url } = await unsafe.createDatabase();

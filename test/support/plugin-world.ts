@@ -6,6 +6,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Agent } from '../../src/agent/agent.ts';
+import { engineController } from '../../src/frontends/docker-volume/controller.ts';
 import { type PluginServerOptions, pluginServer } from '../../src/frontends/docker-volume/server.ts';
 import { VolumeDriver } from '../../src/frontends/docker-volume/volume-driver.ts';
 import { closeServer } from '../../src/http/listeners.ts';
@@ -35,6 +36,8 @@ export interface EndedCall {
   readonly outcome: string;
 }
 
+const answerMs = 5_000;
+
 export class PluginWorld {
   readonly agents: AgentWorld;
   readonly agent: Agent;
@@ -57,9 +60,9 @@ export class PluginWorld {
   static async start(t: ExecutionContext): Promise<PluginWorld> {
     const agents = await AgentWorld.make(t);
     const world = new PluginWorld(agents, await agents.start());
-    const { agent, volumes: controller } = world;
+    const { agent, volumes: client } = world;
     const options: PluginServerOptions = {
-      driver: new VolumeDriver({ agent, controller, scope: 'local' }),
+      driver: new VolumeDriver({ agent, controller: engineController({ client, answerMs, agent }), scope: 'local' }),
       clock: agents.clock,
       log: { warn: (fields) => world.logged.push(fields), debug: (fields) => world.whispered.push(fields) },
       metrics: { dockerCallEnded: (method, outcome) => world.ended.push({ method, outcome }) },

@@ -2,7 +2,8 @@
 import type { PluginRequest } from './protocol.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
-type Answering = (driver: VolumeDriver, request: PluginRequest) => Promise<object>;
+/** `isAwaited`: whether the engine still waits for the answer. */
+type Answering = (driver: VolumeDriver, request: PluginRequest, isAwaited: () => boolean) => Promise<object>;
 
 const done = { Err: '' };
 
@@ -17,8 +18,8 @@ export const calls = {
     await driver.remove(name);
     return done;
   },
-  'VolumeDriver.Mount': async (driver, { name, reference }) => ({
-    Mountpoint: await driver.mount(name, reference),
+  'VolumeDriver.Mount': async (driver, { name, reference }, isAwaited) => ({
+    Mountpoint: await driver.mount(name, reference, isAwaited),
     ...done,
   }),
   'VolumeDriver.Unmount': async (driver, { name, reference }) => {

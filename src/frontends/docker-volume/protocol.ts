@@ -4,6 +4,8 @@
  *
  * Every failure is status 500: podman takes a 200 with `Err` for success.
  */
+
+import { awayCodes } from '../../agent/controller-link.ts';
 import { type ErrorKind, errorCatalogue, Failure, type Problem } from '../../domain/errors.ts';
 import { remedyOf } from './remedies.ts';
 
@@ -73,13 +75,14 @@ const wordings: Readonly<Record<ErrorKind, Wording>> = {
   'too-large': plain,
   exhausted: plain,
   overloaded: ({ detail }) => `${detail} Try again.`,
-  unavailable: ({ detail }) => `${detail} ${away}`,
+  unavailable: plain,
   internal: plain,
 };
 
 /** What is wrong, and what can be done about it. */
 export function errorText(told: Problem): string {
-  return `${wordings[errorCatalogue[told.code].kind](told)} ${remedyOf(told)}`.trimEnd();
+  const remedy = awayCodes.has(told.code) ? away : remedyOf(told);
+  return `${wordings[errorCatalogue[told.code].kind](told)} ${remedy}`.trimEnd();
 }
 
 /**

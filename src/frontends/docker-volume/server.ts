@@ -38,6 +38,8 @@ export function pluginServer(options: PluginServerOptions): http.Server {
     });
   });
   server.maxConnections = limits.connections;
+  // dockerd keeps its connection: what it sends while that is being closed for idleness, it repeats without the body.
+  server.keepAliveTimeout = 0;
   return server;
 }
 
@@ -89,7 +91,7 @@ async function called(serving: Serving, method: PluginMethod, request: http.Inco
     const asked = parseRequest(await received(request));
     name = asked.name;
     if (name === '' && isOfVolume(method)) throw new Repeated(serving.lookups.reasons());
-    const body = await calls[method](driver, asked);
+    const body = await calls[method](driver, asked, () => !request.socket.destroyed);
     metrics.dockerCallEnded(method, 'succeeded', took());
     return { status: 200, body, problem: null };
   } catch (error) {

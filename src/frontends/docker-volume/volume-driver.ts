@@ -6,11 +6,12 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.ts';
+import { isAway } from '../../agent/controller-link.ts';
 import { isWanted, type MountRecord } from '../../agent/mount-journal.ts';
 import type { MountRequest } from '../../agent/mounts.ts';
 import type { DockerConfig } from '../../config/config.ts';
 import { limits } from '../../config/limits.ts';
-import { errorCatalogue, Failure } from '../../domain/errors.ts';
+import { Failure } from '../../domain/errors.ts';
 import { parseName } from '../../domain/names.ts';
 import type { Pool } from '../../domain/pool.ts';
 import type { Volume } from '../../domain/volume.ts';
@@ -44,6 +45,7 @@ export class VolumeDriver {
   readonly #controller: VolumeDriverOptions['controller'];
   readonly scope: Scope;
   readonly #removes: DockerConfig['removes'];
+  readonly #mounting = new SameCalls();
 
   constructor({ agent, controller, scope, removes = 'any' }: VolumeDriverOptions) {
     this.#agent = agent;
@@ -78,11 +80,23 @@ export class VolumeDriver {
     }
   }
 
-  /** Answers the mount point: an empty directory of the volume's filesystem at its first mount. */
-  async mount(name: string, reference: string): Promise<string> {
+  /**
+   * Answers the mount point: an empty directory of the volume's filesystem at its first mount. An engine that does not
+   * await it any more starts no container on it, and never takes its need back: that ends with the call.
+   */
+  async mount(name: string, reference: string, isAwaited = () => true): Promise<string> {
     const here = this.#here(name);
-    const wish = here === undefined ? await this.#wishOf(name) : { volume: here.volumeId, ...mannerOfRecord(here) };
-    return (await this.#agent.mount({ ...wish, reference })).path;
+    const isNew = here?.references?.includes(reference) !== true;
+    const call = this.#mounting.enter(`${name} ${reference}`);
+    try {
+      const wish = here === undefined ? await this.#wishOf(name) : { volume: here.volumeId, ...mannerOfRecord(here) };
+      const { path } = await this.#agent.mount({ ...wish, reference });
+      // Another call for the same, such as the repeat of this one, may have been answered, or will be.
+      if (isNew && !call.isShared && !isAwaited()) await this.unmount(name, reference);
+      return path;
+    } finally {
+      this.#mounting.leave(call);
+    }
   }
 
   async unmount(name: string, reference: string): Promise<void> {
@@ -111,7 +125,7 @@ export class VolumeDriver {
       const volumes = await this.#allVolumes();
       return volumes.map((volume) => shownVolume(volume, here.get(volume.name ?? '')));
     } catch (error) {
-      if (here.size === 0 || !isAway(error)) throw error;
+      if (here.size === 0 || !cannotBeAsked(error)) throw error;
       return [...here.values()].map(shownRecord);
     }
   }
@@ -207,7 +221,7 @@ export class VolumeDriver {
     try {
       return await ask();
     } catch (error) {
-      const answer = isAway(error) && isName(name) ? local() : undefined;
+      const answer = cannotBeAsked(error) && isName(name) ? local() : undefined;
       if (answer === undefined) throw error;
       return answer;
     }
@@ -223,6 +237,30 @@ export class VolumeDriver {
   }
 }
 
+interface SameCall {
+  readonly key: string;
+  running: number;
+  /** Another one ran at the same time, at some moment. */
+  isShared: boolean;
+}
+
+class SameCalls {
+  readonly #calls = new Map<string, SameCall>();
+
+  enter(key: string): SameCall {
+    const call = this.#calls.get(key) ?? { key, running: 0, isShared: false };
+    call.isShared ||= call.running > 0;
+    call.running += 1;
+    this.#calls.set(key, call);
+    return call;
+  }
+
+  leave(call: SameCall): void {
+    call.running -= 1;
+    if (call.running === 0) this.#calls.delete(call.key);
+  }
+}
+
 function isName(name: string): boolean {
   try {
     parseName(name);
@@ -232,8 +270,9 @@ function isName(name: string): boolean {
   }
 }
 
-function isAway(error: unknown): boolean {
-  return error instanceof Failure && errorCatalogue[error.code].kind === 'unavailable';
+/** What is mounted here is then answered from here. */
+function cannotBeAsked(error: unknown): boolean {
+  return isAway(error) || (error instanceof Failure && error.code === 'deadline-exceeded');
 }
 
 function mannerOfRecord({ readOnly, uid, gid, mode }: MountRecord): MountManner {

@@ -412,3 +412,21 @@ test('200 mounts and unmounts on 20 volumes at once leave nothing', async (t) =>
   t.deepEqual([world.agents.host.mounts, world.agents.host.devices, world.agent.mounts()], [[], [], []]);
   t.is(world.agents.controller.attachments.size, 0);
 });
+
+test('an engine is told once that writes are lost, and the volume goes all the same', async (t) => {
+  const world = await PluginWorld.start(t);
+  await created(world, 'data');
+  await mountOf(world, 'data', 'one');
+  const { host } = world.agents;
+  const detach = host.detach.bind(host);
+  host.detach = async () => {
+    host.detach = detach;
+    throw new Failure('writes-lost', 'what was written to it last is lost.');
+  };
+  const told = await unmountOf(world, 'data', 'one');
+  t.is(told.status, 500);
+  t.is(told.body.Err, 'what was written to it last is lost.');
+  t.like(world.ended.at(-1), { method: 'VolumeDriver.Unmount', outcome: 'unavailable' });
+  await world.agent.reconcile();
+  t.deepEqual([world.agents.host.mounts, world.agents.host.devices, world.agent.mounts()], [[], [], []]);
+});
