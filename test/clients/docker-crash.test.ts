@@ -61,7 +61,14 @@ test('dockerd is killed and started again: once nothing runs, the volume can be 
   const [volume] = JSON.parse(await engine.docker('volume', 'inspect', 'data'));
   t.true(volume.Status.references.length > 0, 'the killed engine left no reference: this test shows nothing');
   // To the agent they might be of a container that is being started: for so long it refuses.
-  const isRemoved = () => engine.docker('volume', 'rm', 'data').then(Boolean, () => false);
+  const isRemoved = () =>
+    engine.docker('volume', 'rm', 'data').then(
+      () => true,
+      (error: unknown) => {
+        t.regex(String(error), /in use on this host: an engine has just mounted it.*Repeat this in \d+ s/);
+        return false;
+      },
+    );
   await until(isRemoved, { what: 'the volume is removed', timeoutMs: 60_000, everyMs: 500 });
   t.is(await world.machine.controller.volumeGet('data'), null);
   await world.comesToRest(t);

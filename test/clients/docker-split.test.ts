@@ -1,10 +1,10 @@
-/** dockerd on a host whose agent is a process of its own: the controller goes away and comes back. */
+/** dockerd on a host whose agent is a process of its own: the controller goes away and comes back, the agent too. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ControlledMachine } from '../support/controlled-machine.ts';
 import { until } from '../support/daemon.ts';
 import { DockerEngine, image } from '../support/docker-engine.ts';
-import { ownPlugin } from '../support/docker-world.ts';
+import { ownPlugin, untilNothingIsLeft } from '../support/docker-world.ts';
 import { testOf } from '../support/groups.ts';
 import { loopsBelow, mountsBelow } from '../support/linux-host-harness.ts';
 
@@ -44,6 +44,38 @@ test('with the controller down, containers stop and start on what is mounted, an
   t.is(await engine.run('data', 'cat /data/file'), 'before');
   t.is(await engine.docker('volume', 'ls', '-qf', 'driver=local'), '');
   await engine.docker('volume', 'rm', 'data', 'idle');
+});
+
+test('HAZARDS 10: the agent alone is killed: containers go on, stop meanwhile, and have the same mount again', async (t) => {
+  t.timeout(170_000);
+  const { plugin, socketPath } = ownPlugin(t);
+  const machine = await ControlledMachine.start(t);
+  const agent = await machine.agentForEngines(socketPath);
+  await agent.start();
+  const engine = await DockerEngine.start(t);
+  for (const name of ['kept', 'stopped']) {
+    await engine.docker('volume', 'create', '-d', plugin, name);
+    await engine.docker('run', '-d', '--name', name, '-v', `${name}:/data`, image, 'sleep', '600');
+  }
+  const before = (await agent.mounts()).map(({ id }) => id).sort();
+
+  await agent.process.kill();
+  await engine.docker('exec', 'kept', 'sh', '-c', 'echo while nobody ran > /data/file; sync');
+  // Its Unmount finds nobody, and is not sent again.
+  await engine.docker('kill', 'stopped').catch(() => undefined);
+  await engine.docker('wait', 'stopped');
+  await agent.start();
+  await engine.docker('start', 'stopped');
+  t.deepEqual((await agent.mounts()).map(({ id }) => id).sort(), before);
+  t.is(await engine.docker('exec', 'kept', 'cat', '/data/file'), 'while nobody ran');
+
+  await engine.docker('rm', '-f', 'kept', 'stopped');
+  const { directory, client: controller } = machine;
+  const mounts = () => agent.mounts();
+  await untilNothingIsLeft(t, { directory, controller, mounts, logTail: agent.process.log });
+  t.is(await engine.run('kept', 'cat /data/file'), 'while nobody ran');
+  await engine.docker('volume', 'rm', 'kept', 'stopped');
+  t.deepEqual((await controller.volumeList({ state: 'allocated' })).items, []);
 });
 
 test('over TCP on loopback, found by its spec file, also after a kill', async (t) => {

@@ -25,7 +25,7 @@ export class ControlledMachine {
   readonly #port: number;
   readonly #agents: ProcessAgent[] = [];
 
-  private constructor(directory: string, port: number) {
+  private constructor(directory: string, port: number, settings: Settings) {
     this.directory = directory;
     this.#port = port;
     this.client = new ControllerClient({ endpoint: { socketPath: join(directory, 'controller.sock') } });
@@ -39,13 +39,15 @@ export class ControlledMachine {
         DEFAULT_POOL_VOLUME_SIZE: '64MiB',
         DEFAULT_POOL_MIN_FREE: '2',
         LOG_LEVEL: 'warn',
+        ...settings,
       },
     });
   }
 
-  static async start(t: ExecutionContext): Promise<ControlledMachine> {
+  /** Settings of the controller by the last part of their variable, over those of every test. */
+  static async start(t: ExecutionContext, settings: Settings = {}): Promise<ControlledMachine> {
     requireKernel();
-    const machine = new ControlledMachine(mkdtempSync('/var/tmp/fcr-controlled-'), await freePort());
+    const machine = new ControlledMachine(mkdtempSync('/var/tmp/fcr-controlled-'), await freePort(), settings);
     t.teardown(() => machine.#takeDown());
     await machine.startController();
     return machine;

@@ -59,8 +59,12 @@ export class DockerWorld {
   }
 }
 
+type Watched = Pick<StandaloneMachine, 'directory' | 'mounts' | 'logTail'> & {
+  readonly controller: Pick<ControllerClient, 'attachmentPage'>;
+};
+
 /** Numbers of what is there for mounts. */
-async function leftOn(machine: StandaloneMachine): Promise<Left> {
+async function leftOn(machine: Watched): Promise<Left> {
   const { items: attachments } = await machine.controller.attachmentPage();
   return {
     records: (await machine.mounts()).length,
@@ -71,7 +75,7 @@ async function leftOn(machine: StandaloneMachine): Promise<Left> {
 }
 
 /** Waits until nothing is mounted or attached any more; fails with what is left. */
-export async function untilNothingIsLeft(t: ExecutionContext, machine: StandaloneMachine): Promise<void> {
+export async function untilNothingIsLeft(t: ExecutionContext, machine: Watched): Promise<void> {
   const nothing: Left = { records: 0, mounts: 0, devices: 0, attachments: 0 };
   let left = await leftOn(machine);
   const isEmpty = async () => {
