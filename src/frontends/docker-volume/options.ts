@@ -62,10 +62,20 @@ export function parseOptions(stated: Readonly<Record<string, string>> | null): V
   let labels: Labels = {};
   for (const [name, value] of Object.entries(stated ?? {})) {
     const { labels: more = {}, ...rest } = readOption(name, value);
+    const twice = Object.keys(more).find((key) => Object.hasOwn(labels, key) && labels[key] !== more[key]);
+    if (twice !== undefined) throw refused(name, value, `each label once ("${twice}" is stated twice)`);
     wish = { ...wish, ...rest };
     labels = { ...labels, ...more };
   }
+  refuseOwnerOfReadOnly(labels);
   return Object.keys(labels).length === 0 ? wish : { ...wish, labels: parseLabels(labels) };
+}
+
+/** Who has only ever read from it cannot give it to anybody. */
+function refuseOwnerOfReadOnly(labels: Labels): void {
+  if (labels[`${reservedPrefix}readonly`] !== 'true') return;
+  const owner = (['uid', 'gid', 'mode'] as const).find((key) => labels[`${reservedPrefix}${key}`] !== undefined);
+  if (owner !== undefined) throw refused('readonly', 'true', `false together with ${owner}, which it cannot change`);
 }
 
 /** From the labels that an earlier `parseOptions` made, or that somebody set over REST. Throws `invalid-request`. */

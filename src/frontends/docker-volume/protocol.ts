@@ -54,7 +54,12 @@ function optionsOf(value: unknown): PluginRequest['options'] {
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw new Failure('invalid-request', 'Opts: an object of strings is accepted.', { field: 'Opts' });
   }
-  return Object.fromEntries(Object.entries(value).map(([name, text]) => [name, String(text)]));
+  return Object.fromEntries(Object.entries(value).map(([name, text]) => [name, optionText(name, text)]));
+}
+
+function optionText(name: string, value: unknown): string {
+  if (typeof value !== 'object') return String(value);
+  throw new Failure('invalid-request', `Opts.${name}: a string is accepted.`, { field: `Opts.${name}` });
 }
 
 type Wording = (told: Problem) => string;

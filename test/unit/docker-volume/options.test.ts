@@ -22,15 +22,26 @@ test('null, absent and empty options ask for nothing in particular', (t) => {
 });
 
 test('what later mounts need is kept in labels, in one form', (t) => {
-  const { labels = {} } = parseOptions({ uid: '0070', gid: '7', mode: '750', readonly: 'true' });
+  const { labels = {} } = parseOptions({ uid: '0070', gid: '7', mode: '750', readonly: 'false' });
   t.deepEqual(labels, {
     'fc-redirect/gid': '7',
     'fc-redirect/mode': '0750',
-    'fc-redirect/readonly': 'true',
+    'fc-redirect/readonly': 'false',
     'fc-redirect/uid': '70',
   });
-  t.deepEqual(mannerOf(labels), { readOnly: true, uid: 70, gid: 7, mode: 0o750 });
+  t.deepEqual(mannerOf(labels), { readOnly: false, uid: 70, gid: 7, mode: 0o750 });
+  t.true(mannerOf(parseOptions({ readonly: 'true' }).labels ?? {}).readOnly);
   t.deepEqual(mannerOf({ app: 'db' }), { readOnly: false });
+});
+
+test('what contradicts itself is refused: an owner of what is only read, a label with two values', (t) => {
+  const owner = { message: /option "readonly": "true" is refused; accepted: false together with gid/ };
+  t.throws(() => parseOptions({ gid: '7', readonly: 'true' }), owner);
+  const twice = {
+    message: /option "labels": "app=web" is refused; accepted: each label once \("app" is stated twice\)/,
+  };
+  t.throws(() => parseOptions({ 'label.app': 'db', labels: 'app=web' }), twice);
+  t.deepEqual(parseOptions({ 'label.app': 'db', labels: 'app=db' }).labels, { app: 'db' });
 });
 
 test('labels of a user, one by one or together', (t) => {
