@@ -354,7 +354,7 @@ test.serial('marks that found no space are refused; those before and after are k
   await log.raise([{ key: 'before', value: 1 }]);
   await run('sh', ['-c', `dd if=/dev/zero of=${mountPoint}/filler bs=64k status=none || true`]);
   const many = Array.from({ length: 20_000 }, (_, n) => ({ key: `during${n}`, value: n }));
-  t.like(await t.throwsAsync(log.raise(many)), { code: 'device-error' });
+  t.like(await t.throwsAsync(log.raise(many)), { code: 'out-of-space' });
   t.is(log.get('during1'), undefined);
   await rm(join(mountPoint, 'filler'));
   await log.raise([{ key: 'after', value: 2 }]);
