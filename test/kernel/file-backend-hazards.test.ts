@@ -65,7 +65,7 @@ async function bindLoop(t: ExecutionContext, path: string) {
   return { device, unbind };
 }
 
-/** A small ext4 of its own, unmounted when the test ends. */
+/** A small ext4 of its own, unmounted when the test ends, also where that leaves a file open on it. */
 async function mountSmall(t: ExecutionContext, imageBytes: number): Promise<string> {
   const directory = await scratchDirectory(t);
   const [image, mountPoint] = [join(directory, 'image'), join(directory, 'mount')];
@@ -74,7 +74,7 @@ async function mountSmall(t: ExecutionContext, imageBytes: number): Promise<stri
   await truncate(image, imageBytes);
   await run('mkfs.ext4', ['-F', '-q', '-m', '0', image]);
   await run('mount', ['-o', 'loop', image, mountPoint]);
-  t.teardown(() => run('umount', [mountPoint]));
+  t.teardown(() => run('umount', ['--lazy', mountPoint]));
   return mountPoint;
 }
 

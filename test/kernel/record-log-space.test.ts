@@ -12,7 +12,7 @@ const test = testOf('kernel').serial;
 test('a record that fits is taken though nothing can be written ahead, and one that does not damages nothing', async (t) => {
   const directory = await scratchDirectory(t);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', directory]);
-  t.teardown(() => execFileSync('umount', [directory]));
+  t.teardown(() => execFileSync('umount', ['--lazy', directory]));
   const path = join(directory, 'marks.log');
   const log = await HighWaterLog.open(path);
   await log.raise([{ key: 'a', value: 1 }]);
@@ -31,7 +31,7 @@ test('a record that fits is taken though nothing can be written ahead, and one t
 test('a fence for which there is no space is told as that, and nothing has been done', async (t) => {
   const directory = await scratchDirectory(t);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]);
-  t.teardown(() => execFileSync('umount', [directory]));
+  t.teardown(() => execFileSync('umount', ['--lazy', directory]));
   const volumes = await scratchDirectory(t);
   const node = await openLocalNode(directory, { file: { directory: volumes } });
   t.teardown(() => node.close());
