@@ -52,7 +52,8 @@ export class AgentWorld {
     const world = new AgentWorld(directory);
     t.teardown(async () => {
       await world.#closeJournals();
-      await rm(directory, { recursive: true, force: true });
+      // A reconcile that was nudged at the very end may still write its stamp.
+      await rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     });
     return world;
   }
