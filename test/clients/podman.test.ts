@@ -104,6 +104,8 @@ test('with the controller gone, or silent, podman prints why and what to do, and
   t.is(await read(), 'before');
 
   await machine.startController();
+  const isKnown = async () => (await agent.status()).controller.reachable === true;
+  await until(isKnown, { what: 'the agent knows that the controller is back' });
   machine.controller.signal('SIGSTOP');
   await refused('The controller did not answer within \\d+ ms');
   t.is(await read(), 'before');
