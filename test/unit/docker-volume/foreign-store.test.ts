@@ -1,5 +1,6 @@
 /** HAZARDS 2, for engines: what a store says that this host does not follow is neither believed nor acted on. */
 import test, { type ExecutionContext } from 'ava';
+import { Failure } from '../../../src/domain/errors.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
 const data = { Name: 'data' };
@@ -56,4 +57,18 @@ test('HAZARDS 2: the last container stops under an empty store: the mount ends o
   t.is(world.agents.host.mounts.length, 1);
   await putBack();
   t.deepEqual([world.agents.host.mounts, world.agents.host.devices, world.agent.mounts()], [[], [], []]);
+});
+
+test('HAZARDS 2: an empty store that does not know this host either is told as another one', async (t) => {
+  const { world } = await withEmptyStore(t);
+  const { controller } = world.agents;
+  const begin = controller.inventoryBegin.bind(controller);
+  const registered = controller.announcements.length;
+  controller.inventoryBegin = () => {
+    if (controller.announcements.length > registered) return begin();
+    return Promise.reject(new Failure('host-not-found', 'There is no such host.'));
+  };
+  const answer = await world.call('VolumeDriver.Create', { Name: 'other', Opts: null });
+  t.regex(String(answer.body.Err), /follows store .* fcr adopt/);
+  t.is(controller.announcements.length, registered + 1);
 });
