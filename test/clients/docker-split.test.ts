@@ -1,6 +1,7 @@
 /** dockerd on a host whose agent is a process of its own: the controller goes away and comes back, the agent too. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
 import { ControlledMachine } from '../support/controlled-machine.ts';
 import { until } from '../support/daemon.ts';
 import { DockerEngine, image } from '../support/docker-engine.ts';
@@ -10,13 +11,18 @@ import { loopsBelow, mountsBelow } from '../support/linux-host-harness.ts';
 
 const test = testOf('clients').serial;
 
-test('with the controller down, containers stop and start on what is mounted, and others are told why not', async (t) => {
-  t.timeout(170_000);
+/** A dockerd, the agent that serves it, and their controller. */
+async function splitHost(t: ExecutionContext) {
   const { plugin, socketPath } = ownPlugin(t);
   const machine = await ControlledMachine.start(t);
   const agent = await machine.agentForEngines(socketPath);
   await agent.start();
-  const engine = await DockerEngine.start(t);
+  return { plugin, machine, agent, engine: await DockerEngine.start(t) };
+}
+
+test('with the controller down, containers stop and start on what is mounted, and others are told why not', async (t) => {
+  t.timeout(170_000);
+  const { plugin, machine, agent, engine } = await splitHost(t);
   for (const name of ['data', 'idle']) await engine.docker('volume', 'create', '-d', plugin, name);
   t.is(JSON.parse(await engine.docker('volume', 'inspect', 'data'))[0].Scope, 'global');
   const start = (name: string, volume: string) =>
@@ -48,11 +54,7 @@ test('with the controller down, containers stop and start on what is mounted, an
 
 test('HAZARDS 10: the agent alone is killed: containers go on, stop meanwhile, and have the same mount again', async (t) => {
   t.timeout(170_000);
-  const { plugin, socketPath } = ownPlugin(t);
-  const machine = await ControlledMachine.start(t);
-  const agent = await machine.agentForEngines(socketPath);
-  await agent.start();
-  const engine = await DockerEngine.start(t);
+  const { plugin, machine, agent, engine } = await splitHost(t);
   for (const name of ['kept', 'stopped']) {
     await engine.docker('volume', 'create', '-d', plugin, name);
     await engine.docker('run', '-d', '--name', name, '-v', `${name}:/data`, image, 'sleep', '600');
