@@ -180,6 +180,10 @@ export const limits = {
   // Docker volume plugin
   dockerBodyBytes: 256 * 1024,
   dockerControllerMs: 20_000,
+  /** dockerd gives most calls up after 60 s. */
+  dockerAnswerMs: 50_000,
+  /** Create and Mount after 120 s. */
+  dockerLongAnswerMs: 110_000,
   /** Longer than dockerd repeats a look-up that had no answer. */
   dockerRepeatsMs: 60_000,
   dockerLookupReasons: 3,

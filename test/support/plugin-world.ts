@@ -57,7 +57,8 @@ export class PluginWorld {
     this.socketPath = join(agents.directory, 'fc.sock');
   }
 
-  static async start(t: ExecutionContext): Promise<PluginWorld> {
+  /** `given`: of the server, over what every test has. */
+  static async start(t: ExecutionContext, given: Partial<PluginServerOptions> = {}): Promise<PluginWorld> {
     const agents = await AgentWorld.make(t);
     const world = new PluginWorld(agents, await agents.start());
     const { agent, volumes: client } = world;
@@ -66,6 +67,7 @@ export class PluginWorld {
       clock: agents.clock,
       log: { warn: (fields) => world.logged.push(fields), debug: (fields) => world.whispered.push(fields) },
       metrics: { dockerCallEnded: (method, outcome) => world.ended.push({ method, outcome }) },
+      ...given,
     };
     const servers = [pluginServer(options), pluginServer(options)] as const;
     t.teardown(() => Promise.all(servers.map(closeServer)));

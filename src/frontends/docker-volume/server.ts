@@ -10,8 +10,17 @@ import { errorCatalogue, Failure, type Problem, problemOf } from '../../domain/e
 import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { type AnswerMs, dockerdsPatience, inTime, stillGoingOn } from './answer-in-time.ts';
 import { calls, isOfVolume, isPluginMethod, type PluginMethod } from './calls.ts';
-import { errorText, failureStatus, mediaType, parseRequest, saysAbsent, unanswered } from './protocol.ts';
+import {
+  errorText,
+  failureStatus,
+  mediaType,
+  type PluginRequest,
+  parseRequest,
+  saysAbsent,
+  unanswered,
+} from './protocol.ts';
 import { UnansweredLookups } from './unanswered-lookups.ts';
 import type { VolumeDriver } from './volume-driver.ts';
 
@@ -20,6 +29,8 @@ export interface PluginServerOptions {
   readonly clock: Clock;
   readonly log: Pick<Log, 'warn' | 'debug'>;
   readonly metrics: Pick<Metrics, 'dockerCallEnded'>;
+  /** When a call is answered at the latest; `dockerdsPatience` when absent. */
+  readonly answerMs?: AnswerMs;
 }
 
 interface Serving extends PluginServerOptions {
@@ -83,7 +94,7 @@ function mayBeOfWebPage({ headers }: http.IncomingMessage): boolean {
 }
 
 async function called(serving: Serving, method: PluginMethod, request: http.IncomingMessage) {
-  const { driver, clock, metrics } = serving;
+  const { clock, metrics } = serving;
   const began = clock.monotonic();
   const took = () => clock.monotonic() - began;
   let name = '';
@@ -91,7 +102,7 @@ async function called(serving: Serving, method: PluginMethod, request: http.Inco
     const asked = parseRequest(await received(request));
     name = asked.name;
     if (name === '' && isOfVolume(method)) throw new Repeated(serving.lookups.reasons());
-    const body = await calls[method](driver, asked, () => !request.socket.destroyed);
+    const body = await carriedOut(serving, method, asked, () => !request.socket.destroyed);
     metrics.dockerCallEnded(method, 'succeeded', took());
     return { status: 200, body, problem: null };
   } catch (error) {
@@ -101,6 +112,34 @@ async function called(serving: Serving, method: PluginMethod, request: http.Inco
     logFailure(serving, { method, volume: name, durationMs: Math.round(took()) }, told, error);
     return { status: failureStatus, body: { Err: errorText(told) }, problem: told };
   }
+}
+
+async function carriedOut(
+  serving: Serving,
+  method: PluginMethod,
+  asked: PluginRequest,
+  isConnected: () => boolean,
+): Promise<object> {
+  const { driver, answerMs = dockerdsPatience } = serving;
+  const waitMs = answerMs(method);
+  let isLate = false;
+  const work: Promise<object> = calls[method](driver, asked, () => !isLate && isConnected());
+  return await inTime(work, waitMs, () => {
+    isLate = true;
+    logEnd(serving, { method, volume: asked.name }, work);
+    return stillGoingOn(method, asked.name, waitMs);
+  });
+}
+
+/** Nobody is answered any more: how it ended is to be read here alone. */
+function logEnd({ log }: PluginServerOptions, fields: object, work: Promise<object>): void {
+  work.then(
+    () => log.debug(fields, 'a call that was answered as going on has ended well'),
+    (error: unknown) => {
+      const { code, detail } = problemOf(error);
+      log.warn({ ...fields, code, detail }, 'a call that was answered as going on has failed');
+    },
+  );
 }
 
 /**

@@ -17,6 +17,7 @@ import type { Pool } from '../../domain/pool.ts';
 import type { Volume } from '../../domain/volume.ts';
 import type { ControllerClient, NewVolume } from '../../http/client.ts';
 import { backoffMs } from '../../http/client-transport.ts';
+import { JoinedCalls } from './joined-calls.ts';
 import { engineMadeWish, isEngineMade, type MountManner, mannerOf, parseOptions, type VolumeWish } from './options.ts';
 import { isAboutPools, isComing, placesFor, withPools } from './place.ts';
 
@@ -46,6 +47,7 @@ export class VolumeDriver {
   readonly scope: Scope;
   readonly #removes: DockerConfig['removes'];
   readonly #mounting = new SameCalls();
+  readonly #ending = new JoinedCalls();
 
   constructor({ agent, controller, scope, removes = 'any' }: VolumeDriverOptions) {
     this.#agent = agent;
@@ -58,6 +60,7 @@ export class VolumeDriver {
   async create(name: string, options: Readonly<Record<string, string>> | null): Promise<void> {
     parseName(name, 'Name');
     const wish = parseOptions(options);
+    this.#ending.close(removalOf(name));
     await this.#orHere(
       name,
       () => this.#create(name, wish),
@@ -68,16 +71,9 @@ export class VolumeDriver {
     );
   }
 
-  /** Absent is success. `volume-in-use` says who holds it; `not-supported`: it is not the engines' to remove. */
+  /** Absent is success; while it runs, the same again waits for it. `volume-in-use` says who holds it; `not-supported`: it is not the engines' to remove. */
   async remove(name: string): Promise<void> {
-    const removed = this.#removes === 'any' ? parseName(name, 'Name') : await this.#ownId(name);
-    if (removed === null) return;
-    await this.#agent.endUnused(name);
-    try {
-      await this.#controller.volumeDelete(removed);
-    } catch (error) {
-      if (!(error instanceof Failure) || error.code !== 'volume-not-found') throw error;
-    }
+    await this.#ending.join(removalOf(name), () => this.#remove(name));
   }
 
   /**
@@ -87,7 +83,8 @@ export class VolumeDriver {
   async mount(name: string, reference: string, isAwaited = () => true): Promise<string> {
     const here = this.#here(name);
     const isNew = here?.references?.includes(reference) !== true;
-    const call = this.#mounting.enter(`${name} ${reference}`);
+    const call = this.#mounting.enter(userOf(name, reference));
+    this.#ending.close(userOf(name, reference));
     try {
       const wish = here === undefined ? await this.#wishOf(name) : { volume: here.volumeId, ...mannerOfRecord(here) };
       const { path } = await this.#agent.mount({ ...wish, reference });
@@ -99,8 +96,9 @@ export class VolumeDriver {
     }
   }
 
+  /** While it runs, the same again waits for it. */
   async unmount(name: string, reference: string): Promise<void> {
-    await this.#agent.unmountReference(name, reference);
+    await this.#ending.join(userOf(name, reference), () => this.#agent.unmountReference(name, reference));
   }
 
   /** Empty while it is not mounted here. */
@@ -157,6 +155,17 @@ export class VolumeDriver {
       await this.#createAnywhere(name, second).catch(() => {
         throw error;
       });
+    }
+  }
+
+  async #remove(name: string): Promise<void> {
+    const removed = this.#removes === 'any' ? parseName(name, 'Name') : await this.#ownId(name);
+    if (removed === null) return;
+    await this.#agent.endUnused(name);
+    try {
+      await this.#controller.volumeDelete(removed);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'volume-not-found') throw error;
     }
   }
 
@@ -259,6 +268,14 @@ class SameCalls {
     call.running -= 1;
     if (call.running === 0) this.#calls.delete(call.key);
   }
+}
+
+function removalOf(name: string): string {
+  return JSON.stringify([name]);
+}
+
+function userOf(name: string, reference: string): string {
+  return JSON.stringify([name, reference]);
 }
 
 function isName(name: string): boolean {
