@@ -56,6 +56,20 @@ test('the unix socket is for its owner only and makes the caller the administrat
   t.is((await overSocket.operationList()).items[0]?.requestedBy, 'unix-socket');
 });
 
+test('a client knows whether its token may delete volumes before it gives anything up for that', async (t) => {
+  const { client, api, world, overSocket } = await start(t);
+  const before = await world.state();
+  for (const allowed of [overSocket, client(api.tokens.admin), client(api.tokens.operator)]) {
+    await t.notThrowsAsync(allowed.volumeDeletable());
+  }
+  for (const role of ['host', 'viewer'] as const) {
+    await t.throwsAsync(client(api.tokens[role]).volumeDeletable(), { code: 'forbidden' });
+  }
+  await t.throwsAsync(client('unknown').volumeDeletable(), { code: 'unauthenticated' });
+  t.is(await world.state(), before);
+  t.deepEqual((await overSocket.operationList()).items, []);
+});
+
 test('over TCP nobody is trusted without a token', async (t) => {
   const { client, api } = await start(t);
   await t.throwsAsync(client('fcr_wrong').volumeList(), {

@@ -1,7 +1,7 @@
 /**
  * The volumes and pools of a `FakeController`, as the frontends ask for them.
  *
- * Faults it can show: that of its controller (`away`), a volume that another host holds (`volume-in-use`), pools that do
+ * Faults it can show: that of its controller (`away`), a token that may delete nothing (`keeps`), a volume that another host holds (`volume-in-use`), pools that do
  * not exist, are too small, or have nothing left (`exhausted`) or nothing yet (`wiping`).
  */
 import { Failure } from '../../src/domain/errors.ts';
@@ -18,6 +18,7 @@ export class FakeVolumes {
   readonly exhausted = new Set<string>();
   /** Of exhausted pools, those of which somebody will see once that a volume is being wiped, before it is free. */
   readonly wiping = new Set<string>();
+  keeps = false;
   readonly #controller: FakeController;
 
   constructor(controller: FakeController) {
@@ -54,8 +55,13 @@ export class FakeVolumes {
     return { items: [...this.#controller.volumes.values()], nextPageToken: null };
   }
 
-  async volumeDelete(name: string): Promise<void> {
+  async volumeDeletable(): Promise<void> {
     this.#refuseWhileAway();
+    if (this.keeps) throw new Failure('forbidden', 'This needs the role admin or operator; the token has host.');
+  }
+
+  async volumeDelete(name: string): Promise<void> {
+    await this.volumeDeletable();
     const volume = await this.#controller.volumeGet(name);
     if (volume === null) throw new Failure('volume-not-found', `There is no volume "${name}".`);
     const holder = [...this.#controller.attachments.values()].find(({ volumeId }) => volumeId === volume.id);

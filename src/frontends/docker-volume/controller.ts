@@ -21,6 +21,7 @@ export function engineController(options: EngineControllerOptions): VolumeDriver
   return {
     volumeCreate: (volume, wait) => answered(() => client.volumeCreate(volume, { waitMs, ...wait })),
     volumeDelete: (nameOrId, wait) => answered(() => client.volumeDelete(nameOrId, { waitMs, ...wait })),
+    volumeDeletable: () => answered(() => client.volumeDeletable()),
     volumeGet: (nameOrId) => answered(() => client.volumeGet(nameOrId)),
     volumeList: (filter, page) => answered(() => client.volumeList(filter, page)),
     poolList: (page) => answered(() => client.poolList(page)),

@@ -27,7 +27,7 @@ export interface VolumeDriverOptions {
   readonly agent: Pick<Agent, 'mounts' | 'mount' | 'unmountReference' | 'endUnused'>;
   readonly controller: Pick<
     ControllerClient,
-    'volumeCreate' | 'volumeGet' | 'volumeList' | 'volumeDelete' | 'poolList'
+    'volumeCreate' | 'volumeGet' | 'volumeList' | 'volumeDelete' | 'volumeDeletable' | 'poolList'
   >;
   readonly scope: Scope;
   /** `any` when absent. */
@@ -161,12 +161,19 @@ export class VolumeDriver {
   async #remove(name: string): Promise<void> {
     const removed = this.#removes === 'any' ? parseName(name, 'Name') : await this.#ownId(name);
     if (removed === null) return;
-    await this.#agent.endUnused(name);
+    await this.#endHere(name);
     try {
       await this.#controller.volumeDelete(removed);
     } catch (error) {
       if (!(error instanceof Failure) || error.code !== 'volume-not-found') throw error;
     }
+  }
+
+  /** What users are on record here is given up only for a removal that the controller lets this token ask for. */
+  async #endHere(name: string): Promise<void> {
+    if (!this.#agent.mounts().some(({ volume }) => volume === name)) return;
+    await this.#controller.volumeDeletable();
+    await this.#agent.endUnused(name);
   }
 
   async #ownId(name: string): Promise<string | null> {

@@ -1,6 +1,7 @@
 /** Which volumes engines remove, by the setting docker.removes. */
 import test from 'ava';
 import type { DockerConfig } from '../../../src/config/config.ts';
+import { limits } from '../../../src/config/limits.ts';
 import { VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
@@ -38,4 +39,23 @@ test('creating again answers what is there, whichever setting it was made under;
     t.is(world.agents.controller.volumes.size, 1);
     await drivers[0].remove('data');
   }
+});
+
+test('a token that may delete nothing leaves all users of a volume on record, whether they are alive or not', async (t) => {
+  const world = await PluginWorld.start(t);
+  await world.call('VolumeDriver.Create', { Name: 'data', Opts: null });
+  await world.call('VolumeDriver.Mount', { Name: 'data', ID: 'one' });
+  world.agents.passTime(limits.engineStartMs + 1);
+  const before = world.agents.state(world.agent);
+  world.volumes.keeps = true;
+  for (const removes of ['any', 'own'] as const) {
+    const expected = removes === 'any' ? 'forbidden' : 'not-supported';
+    await t.throwsAsync(driverOf(world, removes).remove('data'), { code: expected });
+  }
+  t.deepEqual([world.agents.state(world.agent), world.references('data')], [before, ['one']]);
+  const { body } = await world.call('VolumeDriver.Remove', { Name: 'data' });
+  t.regex(String(body.Err), /needs the role admin or operator; the token has host.*docker\.tokenFile/);
+  world.volumes.keeps = false;
+  t.is((await world.call('VolumeDriver.Remove', { Name: 'data' })).status, 200);
+  t.deepEqual([world.agents.host.mounts, world.agents.controller.volumes.size], [[], 0]);
 });
