@@ -15,6 +15,7 @@ export async function runAgent(config: Config): Promise<void> {
   const log = createLog(config.log, { program: 'agent', isTerminal: process.stderr.isTTY });
   const answerMs = config.agent.controllerTimeoutMs;
   await runUntilTold(
+    config,
     (closers) => openAgent({ config, log, ...controllerOf(config), answerMs }, closers),
     async (opened) => {
       const ports = await opened.host.discoverPorts();

@@ -15,6 +15,7 @@ export async function runController(config: Config, halves: ControllerHalves): P
   const log = createLog(config.log, { program: programOf(halves), isTerminal: process.stderr.isTTY });
   const options = { config, log, onFatal: endsFatally(log) };
   await runUntilTold(
+    config,
     (closers): Promise<Controller> =>
       halves.worker ? openController(options, closers, halves) : openApiReplica(options, closers),
     (controller) => greeting(config, controller, halves),

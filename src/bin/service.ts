@@ -1,5 +1,7 @@
 /** What the long-running programs have in common: they run until they are told to end, or cannot be trusted any more. */
 import type { Logger } from 'pino';
+import type { Config } from '../config/config.ts';
+import { namingFullDisk } from '../system/full-disk.ts';
 import { Closers } from './compose/closers.ts';
 
 /** EX_SOFTWARE of sysexits.h: a new process has to look at the store afresh. */
@@ -10,6 +12,7 @@ const exitFatal = 70;
  * takes effect at its end, so that no socket is left for others to wait on; a second one ends the process at once.
  */
 export async function runUntilTold<T>(
+  { dataDir }: Pick<Config, 'dataDir'>,
   start: (closers: Closers) => Promise<T>,
   greeting: (started: T) => string | Promise<string>,
 ): Promise<void> {
@@ -17,7 +20,9 @@ export async function runUntilTold<T>(
   const { started, close } = await Closers.over(async (closers) => ({
     started: await start(closers),
     close: () => closers.close(),
-  }));
+  })).catch((error: unknown) => {
+    throw namingFullDisk(dataDir, error);
+  });
   process.stdout.write(await greeting(started));
   await told;
   await close();

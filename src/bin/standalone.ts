@@ -9,6 +9,7 @@ import { endsFatally, runUntilTold } from './service.ts';
 export async function runStandalone(config: Config): Promise<void> {
   const log = createLog(config.log, { program: 'standalone', isTerminal: process.stderr.isTTY });
   await runUntilTold(
+    config,
     async (closers) => {
       const running = await startStandalone(config, log, endsFatally(log));
       closers.add(() => running.close());

@@ -1,4 +1,5 @@
 /** The thread that owns the embedded store: the journal, the planner and SQLite, behind the store's port. */
+import { dirname } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../domain/errors.ts';
 import { groupPlanner } from '../operations/planner.ts';
@@ -8,7 +9,9 @@ import { kyselyStore } from '../store/kysely/kysely-store.ts';
 import { migrate } from '../store/kysely/migrate.ts';
 import { openSqlite } from '../store/kysely/sqlite.ts';
 import { SqliteRoom } from '../store/kysely/sqlite-room.ts';
-import { serveStore, tellFatal } from '../store/thread/serve-store.ts';
+import type { Store } from '../store/store.ts';
+import { serveStore, tellFatal, tellUnopened } from '../store/thread/serve-store.ts';
+import { fullDisk, isDiskFull } from '../system/full-disk.ts';
 
 export interface StoreThreadData {
   readonly file: string;
@@ -19,22 +22,22 @@ const port = parentPort;
 assert(port !== null, 'store-thread-port');
 const { file, options }: StoreThreadData = workerData;
 const room = SqliteRoom.forStart(file);
-const database = await opened((error) => tellFatal(port, error));
-room.keep();
-const store = kyselyStore(database, groupPlanner, options);
-const close = async () => {
-  await store.close();
-  room.close();
-};
-serveStore(port, { ...store, close });
+try {
+  const database = openSqlite(file, (error) => tellFatal(port, error));
+  await migrate(database);
+  room.keep();
+  serveStore(port, storeOn(database));
+} catch (error) {
+  room.takeBack();
+  if (!isFull(error) && !isDiskFull(error)) throw error;
+  tellUnopened(port, fullDisk(dirname(file), error));
+}
 
-async function opened(onFatal: (error: unknown) => void): Promise<Database> {
-  try {
-    const database = openSqlite(file, onFatal);
-    await migrate(database);
-    return database;
-  } catch (error) {
-    if (!isFull(error)) throw error;
-    throw new Error('The disk of the store is full: free some space, then start again.', { cause: error });
-  }
+function storeOn(database: Database): Store {
+  const store = kyselyStore(database, groupPlanner, options);
+  const close = async () => {
+    await store.close();
+    room.close();
+  };
+  return { ...store, close };
 }

@@ -1,4 +1,5 @@
 import { allocateAhead as allocate } from '../../native-bindings/file.ts';
+import { isDiskFull } from './full-disk.ts';
 import { systemCodeOf } from './system-call-error.ts';
 
 /**
@@ -10,9 +11,8 @@ export function allocateAhead(fd: number, lengthBytes: number): boolean {
     allocate(fd, lengthBytes);
     return true;
   } catch (error) {
-    const code = systemCodeOf(error);
-    if (code === 'EOPNOTSUPP') return true;
-    if (code === 'ENOSPC' || code === 'EDQUOT') return false;
+    if (systemCodeOf(error) === 'EOPNOTSUPP') return true;
+    if (isDiskFull(error)) return false;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /** The whole product on a disk that the owners of its volumes, or anybody else, have filled. */
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '../../src/domain/errors.ts';
 import { until } from '../support/daemon.ts';
@@ -42,4 +42,25 @@ test('HAZARDS 16: on a disk that is filled anew after each start the service sta
   await machine.unmount(mount.id);
   await controller.volumeDelete(volume.name);
   await until(async () => (await controller.volumeGet(id)) === null, { what: 'its bytes are gone' });
+});
+
+test('a start without a free block, and without room of its own, says each time which disk is full', async (t) => {
+  const disk = await smallDisk(t, '500M');
+  const machine = await StandaloneMachine.start(t, settings(disk));
+  const { DATA_DIR } = settings(disk);
+  const fillAll = async () => {
+    await machine.kill();
+    for (const name of ['', '2', '3', '4']) rmSync(join(DATA_DIR, `store.sqlite-room${name}`), { force: true });
+    fill(disk);
+  };
+  // It lives on what the index of the log had.
+  await fillAll();
+  await machine.start();
+  const told = `fcr: The disk that holds ${DATA_DIR} is full: free some space on it, then start again. (out-of-space)`;
+  for (let start = 1; start <= 2; start += 1) {
+    await fillAll();
+    await t.throwsAsync(machine.start(), { message: (message) => message.endsWith(told) });
+  }
+  rmSync(join(disk, 'fill'));
+  await machine.start();
 });

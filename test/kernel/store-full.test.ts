@@ -1,5 +1,5 @@
 /** The embedded store on a disk that something else has filled. */
-import { rmSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '../../src/bin/compose/store.ts';
 import { Failure } from '../../src/domain/errors.ts';
@@ -13,11 +13,19 @@ import { admin } from '../support/store-world.ts';
 
 const test = testOf('kernel').serial;
 
-function open(disk: string): Promise<Store> {
+function open(disk: string, onFatal = unexpected): Promise<Store> {
   const store = { kind: 'sqlite', file: join(disk, 'store.sqlite') } as const;
-  return openStore({ store, defaultFlowAction: 'permit' }, (message) => {
-    throw new Error(message);
-  });
+  return openStore({ store, defaultFlowAction: 'permit' }, onFatal);
+}
+
+function unexpected(message: string): void {
+  throw new Error(message);
+}
+
+/** How much each start file has. */
+function roomOf(disk: string): readonly number[] {
+  const files = ['-room', '-room2', '-room3', '-room4'].map((end) => join(disk, `store.sqlite${end}`));
+  return files.map((file) => (statSync(file, { throwIfNoEntry: false })?.blocks ?? 0) * 512);
 }
 
 async function change(store: Store): Promise<void> {
@@ -68,4 +76,34 @@ test('HAZARD 16: a store is opened again on a full disk', async (t) => {
   t.teardown(() => second.close());
   await change(second);
   t.true((await second.counters()).hasSpace);
+});
+
+test('a store that no start file has room for says, each time, which disk is full', async (t) => {
+  const disk = await smallDisk(t);
+  await (await open(disk)).close();
+  for (const name of ['', '2', '3', '4']) rmSync(join(disk, `store.sqlite-room${name}`));
+  fill(disk);
+  for (let start = 1; start <= 2; start += 1) {
+    const told = await t.throwsAsync(open(disk), {
+      instanceOf: Failure,
+      message: `The disk that holds ${disk} is full: free some space on it, then start again.`,
+    });
+    t.is(told.code, 'out-of-space');
+  }
+  rmSync(join(disk, 'fill'));
+  await (await open(disk)).close();
+});
+
+test('what a start on a full disk gave up is taken back where the store cannot be opened', async (t) => {
+  const disk = await smallDisk(t);
+  await (await open(disk)).close();
+  writeFileSync(join(disk, 'store.sqlite'), 'no database');
+  fill(disk);
+  const before = roomOf(disk);
+  t.true(before.every((bytes) => bytes > 0));
+  await t.throwsAsync(
+    open(disk, () => undefined),
+    { any: true, message: /not a database/ },
+  );
+  t.deepEqual(roomOf(disk), before);
 });

@@ -1,5 +1,6 @@
 /** What the disk under a medium did to an action, as the answer to whoever asked for it. */
 import { Failure, type Problem } from '../../domain/errors.ts';
+import { isDiskFull } from '../../system/full-disk.ts';
 import { systemCodeOf } from '../../system/system-call-error.ts';
 
 const tooLarge =
@@ -14,7 +15,7 @@ export function problemOfMedium(error: unknown, volumeId: string): Problem {
   const code = systemCodeOf(error);
   if (code === null) throw error;
   if (code === 'EFBIG') return new Failure('no-pool-fits', tooLarge, { field: 'sizeBytes' }).problem;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return noSpace(volumeId, error).problem;
+  if (isDiskFull(error)) return noSpace(volumeId, error).problem;
   const detail = `volume ${volumeId}: ${error instanceof Error ? error.message : code}`;
   return new Failure(ofTheNode.includes(code) ? 'storage-failed' : 'device-error', detail).problem;
 }

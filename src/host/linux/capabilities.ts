@@ -4,6 +4,7 @@
 import { readdir } from 'node:fs/promises';
 import { Failure } from '../../domain/errors.ts';
 import type { BlockingPool } from '../../system/blocking-pool.ts';
+import { isDiskFull } from '../../system/full-disk.ts';
 import { SystemCallError, systemCodeOf } from '../../system/system-call-error.ts';
 import type { HostCapabilities } from '../host.ts';
 
@@ -26,12 +27,13 @@ export async function probeCapabilities(pool: BlockingPool, settings: ProbeSetti
   return { simulated: false, loop: loop === null, mount: mount === null, fibreChannel, reasons };
 }
 
-/** Null: it works. */
+/** Null: it works. A full disk says nothing about the machine. */
 async function whyNot(pool: BlockingPool, probe: string, settings: ProbeSettings): Promise<string | null> {
   try {
     await pool.run(probe, [settings.stateDirectory], { deadlineMs: settings.callDeadlineMs });
     return null;
   } catch (error) {
+    if (isDiskFull(error)) throw error;
     if (error instanceof Failure) return error.problem.detail;
     if (error instanceof SystemCallError) return `${error.syscall}: ${error.code}`;
     throw error;

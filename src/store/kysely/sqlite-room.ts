@@ -22,19 +22,34 @@ interface Part {
   readonly bytes: number;
 }
 
+interface StartFile {
+  readonly file: string;
+  readonly bytes: number;
+}
+
 export class SqliteRoom {
   readonly #path: string;
+  /** For this start. */
+  readonly #givenUp: StartFile | null;
   #parts: readonly Part[] = [];
   #retry: NodeJS.Timeout | null = null;
 
-  private constructor(path: string) {
+  private constructor(path: string, givenUp: StartFile | null) {
     this.#path = path;
+    this.#givenUp = givenUp;
   }
 
   /** Before the database is opened. */
   static forStart(path: string): SqliteRoom {
-    if (availableBytes(path) < limits.storeStartBytes) giveUpForStart(path);
-    return new SqliteRoom(path);
+    return new SqliteRoom(path, availableBytes(path) < limits.storeStartBytes ? giveUpForStart(path) : null);
+  }
+
+  /** The database could not be opened: what that start gave up is for the next one. */
+  takeBack(): void {
+    if (this.#givenUp === null) return;
+    const part = opened(this.#givenUp);
+    isTaken(part);
+    closeSync(part.fd);
   }
 
   /** Once the database is open. Where there is no room now, it is taken as soon as there is. */
@@ -42,7 +57,7 @@ export class SqliteRoom {
     this.#parts = [
       { fd: openSync(`${this.#path}-wal`, 'r+'), bytes: limits.storeLogBytes },
       { fd: openSync(`${this.#path}-shm`, 'r+'), bytes: limits.storeLogIndexBytes },
-      ...startFiles(this.#path).map(({ file, bytes }) => ({ fd: openSync(file, 'a', 0o600), bytes })),
+      ...startFiles(this.#path).map(opened),
     ];
     this.#take();
   }
@@ -65,18 +80,23 @@ export class SqliteRoom {
   }
 }
 
-function startFiles(path: string): readonly { readonly file: string; readonly bytes: number }[] {
+function opened({ file, bytes }: StartFile): Part {
+  return { fd: openSync(file, 'a', 0o600), bytes };
+}
+
+function startFiles(path: string): readonly StartFile[] {
   return startShares.map((share, at) => ({
     file: at === 0 ? `${path}-room` : `${path}-room${at + 1}`,
     bytes: share * limits.storeStartBytes,
   }));
 }
 
-/** The largest that has any. */
-function giveUpForStart(path: string): void {
-  const files = startFiles(path).map(({ file }) => file);
-  const first = files.find((file) => (statSync(file, { throwIfNoEntry: false })?.blocks ?? 0) > 0);
-  if (first !== undefined) rmSync(first);
+/** The largest that has any; null: none has. */
+function giveUpForStart(path: string): StartFile | null {
+  const first = startFiles(path).find(({ file }) => (statSync(file, { throwIfNoEntry: false })?.blocks ?? 0) > 0);
+  if (first === undefined) return null;
+  rmSync(first.file);
+  return first;
 }
 
 function availableBytes(path: string): number {

@@ -12,6 +12,8 @@ export interface StoreCall {
 
 export type StoreMessage =
   | { readonly kind: 'ready' }
+  /** It could not be opened, through no fault of its own. */
+  | { readonly kind: 'unopened'; readonly problem: Problem }
   /** The store can no longer be trusted: the process must end. */
   | { readonly kind: 'fatal'; readonly message: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }

@@ -14,6 +14,12 @@ export function serveStore(port: MessagePort, store: Store): void {
   send({ kind: 'ready' });
 }
 
+/** Instead of serving a store. */
+export function tellUnopened(port: MessagePort, { problem }: Failure): void {
+  const message: StoreMessage = { kind: 'unopened', problem };
+  port.postMessage(message);
+}
+
 export function tellFatal(port: MessagePort, error: unknown): void {
   const message: StoreMessage = { kind: 'fatal', message: error instanceof Error ? error.message : String(error) };
   port.postMessage(message);

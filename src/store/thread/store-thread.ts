@@ -40,6 +40,7 @@ class StoreLink {
     this.ready = new Promise((resolve, reject) => {
       worker.on('message', (message: StoreMessage) => {
         if (message.kind === 'ready') resolve();
+        else if (message.kind === 'unopened') reject(Failure.from(message.problem));
         else if (message.kind === 'fatal') onFatal(message.message);
         else this.#settle(message);
       });
@@ -62,7 +63,7 @@ class StoreLink {
     });
   }
 
-  #settle(message: Exclude<StoreMessage, { kind: 'ready' | 'fatal' }>): void {
+  #settle(message: Exclude<StoreMessage, { kind: 'ready' | 'unopened' | 'fatal' }>): void {
     const waiting = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if (message.kind === 'answer') waiting?.resolve(message.value);
