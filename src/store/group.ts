@@ -171,7 +171,7 @@ export interface PoolRow {
   readonly retired: number;
 }
 
-/** `issued`: with a worker under a lease; `done`: carried out, the batch undecided; `undo`: the way back is issued. */
+/** `issued`: with a worker, or a reconciler, under a lease; `done`: carried out, the batch undecided; `undo`: the way back is issued. */
 export type EffectState = 'issued' | 'done' | 'undo';
 
 export interface VolumeRow {

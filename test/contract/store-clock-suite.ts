@@ -1,7 +1,9 @@
 /** HAZARD 18: the database's clock is set back, by an hour mostly, which is to say: what was written before is of an hour later. */
 import test from 'ava';
 import { sql } from 'kysely';
+import { Failure } from '../../src/domain/errors.ts';
 import { KyselyIdempotencyStore } from '../../src/store/kysely/idempotency.ts';
+import type { ErasureEffect, VolumeSettle } from '../../src/store/store.ts';
 import {
   attach,
   create,
@@ -16,6 +18,24 @@ import { type OpenWorld, refusal, type StoreWorld } from '../support/store-world
 const hourMs = 3_600_000;
 /** Shorter than the longest lease, and more than a test takes. */
 const minutesMs = 300_000;
+const due = { all: false, atMost: 10 } as const;
+
+/** A wipe and a destruction that did not succeed. */
+async function failedErasures(world: StoreWorld): Promise<void> {
+  const { maintenance, resources } = world;
+  const [returned = ''] = await world.filledPool({ name: 'erased', minFree: 2, maxVolumes: 2 });
+  await world.allocate(returned, 'returned');
+  await world.giveBack(returned);
+  await resources.poolUpdate('erased', { minFree: 0, maxVolumes: 1 }, null);
+  await maintenance.poolTrim();
+  await maintenance.wipeSettle((await maintenance.wipeTake(due)).map(failedOf));
+  await maintenance.destroySettle((await maintenance.destroyTake(due)).map(failedOf));
+}
+
+function failedOf({ request: { volumeId, generation } }: ErasureEffect): VolumeSettle {
+  const problem = new Failure('device-busy', 'Something has it open.').problem;
+  return { volumeId, generation, result: { ok: false, problem, quarantine: false } };
+}
 
 async function setBack({ database }: StoreWorld, byMs = hourMs): Promise<void> {
   for (const statement of [
@@ -80,8 +100,20 @@ export function storeClockSuite(open: OpenWorld): void {
     t.is((await maintenance.refillRecover({ all: false, atMost: 10 })).length, 1);
   });
 
+  test('HAZARD 18: what did not succeed is tried again after a while, however little the clock was set back', async (t) => {
+    const world = await open(t);
+    await failedErasures(world);
+    const { maintenance } = world;
+    await setBack(world, minutesMs);
+    t.deepEqual([await maintenance.wipeTake(due), await maintenance.destroyTake(due)], [[], []]);
+    t.is(await maintenance.leasesCurtail(), 2);
+    t.deepEqual([(await maintenance.wipeTake(due)).length, (await maintenance.destroyTake(due)).length], [1, 1]);
+    t.is(await maintenance.leasesCurtail(), 0);
+  });
+
   test('no lease that was given by this clock is curtailed', async (t) => {
     const world = await OperationWorld.open(t, open, { free: 1 });
+    await failedErasures(world.store);
     await world.accept([createOnDemand('data')]);
     await world.advance();
     await world.store.maintenance.refillReserve(poolDefaults.name, 1);

@@ -7,7 +7,9 @@ import { type Database, together } from './database.ts';
 import { working } from './destroy.ts';
 import { type Sql, sql } from './sql.ts';
 
-const { effectLeaseMs, provisionLeaseMs, wipeLeaseMs } = limits;
+const { effectLeaseMs, provisionLeaseMs, wipeLeaseMs, wipeRetryMs } = limits;
+
+const erased = sql`${working} AND state IN ('wiping', 'retired') AND pending_operation IS NULL`;
 
 /** Whose rows have a lease, and how long one is that is given now. */
 const leased: readonly { readonly table: Sql; readonly rows: Sql; readonly ms: number }[] = [
@@ -18,7 +20,9 @@ const leased: readonly { readonly table: Sql; readonly rows: Sql; readonly ms: n
     rows: sql`state = 'provisioning' AND pending_operation IS NULL`,
     ms: provisionLeaseMs,
   },
-  { table: sql.id('volumes'), rows: sql`${working} AND state IN ('wiping', 'retired')`, ms: wipeLeaseMs },
+  { table: sql.id('volumes'), rows: sql`${erased} AND effect = 'issued'`, ms: wipeLeaseMs },
+  // Nobody's, and tried again then.
+  { table: sql.id('volumes'), rows: sql`${erased} AND effect IS NULL`, ms: wipeRetryMs },
   { table: sql.id('attachments'), rows: sql`pending_operation IS NOT NULL`, ms: effectLeaseMs },
 ];
 

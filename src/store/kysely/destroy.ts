@@ -33,7 +33,7 @@ export async function destroyTake(
   return database.change(async (tx) => {
     const { rows } = await sql<VolumeTable>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
-        version = version + 1
+        effect = 'issued', version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} ${sql.limit(atMost)}) AND ${still}
       RETURNING *`.execute(tx.db);
     return rows.map(destroyEffect);

@@ -70,7 +70,8 @@ export async function volumesQuarantine(
 ): Promise<readonly VolumeInPool[]> {
   if (list.length === 0) return [];
   const { rows } = await sql<VolumeInPool>`
-    UPDATE volumes SET state = 'failed', failure_reason = j.reason, lease_until = 0, version = version + 1
+    UPDATE volumes SET state = 'failed', failure_reason = j.reason, effect = NULL, lease_until = 0,
+      version = version + 1
     FROM ${tx.engine.rows(list, settledColumns)} AS j
     WHERE volumes.id = j.id AND volumes.generation = j.generation
       AND ${tx.engine.unindexed('state')} = ${from} AND pending_operation IS NULL

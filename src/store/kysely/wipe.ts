@@ -52,7 +52,7 @@ export async function wipeTake(
   return database.change(async (tx) => {
     const { rows } = await sql<Taken>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
-        version = version + 1
+        effect = 'issued', version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} ${sql.limit(atMost)}) AND ${still}
       RETURNING id, storage_node AS "storageNode", generation, backend, media_generation AS "mediaGeneration",
         size_bytes AS "sizeBytes", filesystem, medium_failures AS "mediumFailures"`.execute(tx.db);
@@ -99,7 +99,7 @@ export async function volumesDelay(tx: Change, failed: readonly Failed[]): Promi
   if (failed.length === 0) return;
   await sql`
     UPDATE volumes SET lease_until = ${tx.engine.now} + ${sql.lit(limits.wipeRetryMs)}, failure_reason = j.reason,
-      medium_failures = j.failures, version = version + 1
+      medium_failures = j.failures, effect = NULL, version = version + 1
     FROM ${tx.engine.rows(failed, settledColumns)} AS j
     WHERE volumes.id = j.id AND volumes.generation = j.generation
       AND ${tx.engine.unindexed('state')} IN ('wiping', 'retired') AND pending_operation IS NULL`.execute(tx.db);
@@ -117,7 +117,8 @@ async function becomeFree(tx: Change, done: readonly Done[]): Promise<readonly V
   const { rows } = await sql<VolumeInPool>`
     UPDATE volumes SET state = 'free', media_generation = j.generation, serial = j.serial, wwid = j.wwid,
       formatted = j.formatted, wipe_proof = j.proof, name = NULL, labels = '{}', qos_policy = NULL,
-      failure_reason = NULL, medium_failures = 0, allocated_at = NULL, lease_until = 0, version = version + 1
+      failure_reason = NULL, medium_failures = 0, allocated_at = NULL, effect = NULL, lease_until = 0,
+      version = version + 1
     FROM ${tx.engine.rows(
       done.map((one) => withNewIdentity(one, tx.now)),
       freedColumns,
