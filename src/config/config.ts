@@ -2,6 +2,7 @@
  * The configuration as the program sees it: read once, complete, frozen, each alternative with exactly what it needs.
  * Nobody else reads the environment or the file.
  */
+import { dirname } from 'node:path';
 import { formatByteCount, leastBytesOf, wholeSectors } from '../domain/byte-count.ts';
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
@@ -71,6 +72,8 @@ export interface Config {
 export interface DockerConfig {
   /** Null: no plugin there. `required`: somebody named the place, so it must be had. */
   readonly socket: { readonly path: string; readonly required: boolean } | null;
+  /** Null: podman comes in where all do. */
+  readonly podmanSocketPath: string | null;
   readonly listen: ListenAddress | null;
   readonly specFile: string | null;
   /** Null: the plugin shows the agent's own token. */
@@ -203,7 +206,20 @@ function dockerOf(values: SettingValues): DockerConfig {
   const path = isDefault ? defaultDockerSocket : stated;
   const socket = path === 'auto' || path === 'off' ? null : { path, required: !isDefault };
   const { 'docker.tokenFile': tokenFile, 'docker.scope': scope, 'docker.removes': removes } = values;
-  return { socket, listen, specFile, tokenFile, scope, removes };
+  return { socket, podmanSocketPath: podmanSocketOf(values, path), listen, specFile, tokenFile, scope, removes };
+}
+
+function podmanSocketOf(values: SettingValues, enginesPath: string): string | null {
+  const { 'docker.podmanSocket': path, 'docker.removes': removes } = values;
+  if (path === null) return null;
+  if (removes !== 'own')
+    throw contradiction('docker.podmanSocket needs docker.removes: own; with any, it changes nothing');
+  if (path === enginesPath || dirname(path) === dirname(defaultDockerSocket)) {
+    throw contradiction(
+      `docker.podmanSocket is ${path}, where Docker finds it as well; any other directory is accepted`,
+    );
+  }
+  return path;
 }
 
 type OptionalText = { [K in SettingKey]: SettingValues[K] extends string | null ? K : never }[SettingKey];

@@ -133,6 +133,10 @@ export const settings = {
     oneOf(...dockerScopes),
     'auto',
   ),
+  'docker.podmanSocket': optional(
+    'with docker.removes own: a socket for podman alone, so that it and Docker remove what each has made itself',
+    absolutePath,
+  ),
   'docker.removes': setting(
     'which volumes engines remove; own: those that engines have made under this setting',
     oneOf(...dockerRemovals),

@@ -215,3 +215,14 @@ test('whatever the file holds, the answer is a configuration or a told mistake',
     fc.assert(fc.property(fc.string(), (text) => mistakeOf({ files: { '/f': text }, configFile: '/f' }) !== '')),
   );
 });
+
+test('a socket for podman alone is accepted where it keeps something apart, and not where Docker would find it', (t) => {
+  const mistake = (removes: string, path: string) =>
+    mistakeOf({
+      environment: { FCR_DOCKER_REMOVES: removes, FCR_DOCKER_PODMAN_SOCKET: path, FCR_DOCKER_SOCKET: '/a/fc.sock' },
+    });
+  t.regex(mistake('any', '/a/podman.sock'), /docker\.podmanSocket needs docker\.removes: own/);
+  for (const path of ['/run/docker/plugins/podman.sock', '/a/fc.sock']) {
+    t.regex(mistake('own', path), new RegExp(`docker\\.podmanSocket is ${path}, .* any other directory is accepted`));
+  }
+});

@@ -55,8 +55,8 @@ async function startDockerPlugin(at: AgentSurroundings): Promise<AgentService> {
   const controller = engineController({ client: connect(answerMs, token), answerMs, agent: agent.agent });
   const parts = { agent: agent.agent, controller, isShared, clock: systemClock, log, metrics };
   const plugin = await startDockerVolumePlugin({ config: config.docker, ...parts });
-  const { socketPath, port } = plugin;
-  const places = [socketPath ?? [], port === null ? [] : `127.0.0.1:${port}`].flat();
+  const { socketPath, podmanSocketPath, port } = plugin;
+  const places = [socketPath ?? [], podmanSocketPath ?? [], port === null ? [] : `127.0.0.1:${port}`].flat();
   const told =
     places.length === 0
       ? 'no volume plugin (docker.socket, FCR_DOCKER_SOCKET, names a place for it)'

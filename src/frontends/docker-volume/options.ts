@@ -93,13 +93,18 @@ export function mannerOf(labels: Labels): MountManner {
   };
 }
 
-/** What engines may remove where they remove their own alone. */
-export function engineMadeWish(wish: VolumeWish): VolumeWish {
-  return { ...wish, labels: { ...wish.labels, [engineMade]: 'true' } };
+/** Where an engine comes in: at podman's own socket, or at what all engines may use. */
+export type Entrance = 'engines' | 'podman';
+
+const marks: Readonly<Record<Entrance, string>> = { engines: 'true', podman: 'podman' };
+
+/** What engines that come in there may remove, where they remove their own alone. */
+export function madeThrough(entrance: Entrance, wish: VolumeWish): VolumeWish {
+  return { ...wish, labels: { ...wish.labels, [engineMade]: marks[entrance] } };
 }
 
-export function isEngineMade(labels: Labels): boolean {
-  return labels[engineMade] === 'true';
+export function isMadeThrough(entrance: Entrance, labels: Labels): boolean {
+  return labels[engineMade] === marks[entrance];
 }
 
 function readOption(name: string, value: string): VolumeWish {

@@ -28,6 +28,8 @@ export interface DockerVolumePluginOptions {
 export interface RunningDockerVolumePlugin {
   /** Null: switched off, or the default place could not be had. */
   readonly socketPath: string | null;
+  /** Podman's own; null without one. */
+  readonly podmanSocketPath: string | null;
   /** Null without the TCP form. */
   readonly port: number | null;
   close(): Promise<void>;
@@ -38,14 +40,20 @@ const specFileMode = 0o644;
 
 export async function startDockerVolumePlugin(options: DockerVolumePluginOptions): Promise<RunningDockerVolumePlugin> {
   const { config, agent, controller, isShared, clock, log, metrics } = options;
-  const driver = new VolumeDriver({ agent, controller, scope: scopeOf(config, isShared), removes: config.removes });
-  const make = () => pluginServer({ driver, clock, log, metrics });
+  const parts = { agent, controller, scope: scopeOf(config, isShared), removes: config.removes };
+  const serverFor = (driver: VolumeDriver) => pluginServer({ driver, clock, log, metrics });
+  const engines = new VolumeDriver(parts);
+  const make = () => serverFor(engines);
   const closers: (() => Promise<unknown>)[] = [];
   const close = async () => void (await Promise.all(closers.map((each) => each())));
+  const { podmanSocketPath } = config;
   try {
     const socketPath = await openSocket(config, make, log, closers);
+    if (podmanSocketPath !== null) {
+      await openAt(podmanSocketPath, serverFor(new VolumeDriver({ ...parts, entrance: 'podman' })), closers);
+    }
     const port = await openTcp(config, make, closers);
-    return { socketPath, port, close };
+    return { socketPath, podmanSocketPath, port, close };
   } catch (error) {
     await close();
     throw error;
@@ -65,17 +73,20 @@ async function openSocket(
   closers: (() => Promise<unknown>)[],
 ): Promise<string | null> {
   if (socket === null) return null;
-  const server = make();
   try {
-    configuredDirectory(dirname(socket.path), pluginDirectoryMode);
-    await listenOnSocket(server, { path: socket.path });
+    await openAt(socket.path, make(), closers);
   } catch (error) {
     if (socket.required) throw error;
     log.warn({ err: error, socket: socket.path }, 'there is no Docker volume plugin: its socket cannot be had');
     return null;
   }
-  closers.push(() => closeServer(server));
   return socket.path;
+}
+
+async function openAt(path: string, server: http.Server, closers: (() => Promise<unknown>)[]): Promise<void> {
+  configuredDirectory(dirname(path), pluginDirectoryMode);
+  await listenOnSocket(server, { path });
+  closers.push(() => closeServer(server));
 }
 
 async function openTcp(

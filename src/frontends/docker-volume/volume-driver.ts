@@ -18,7 +18,15 @@ import type { Volume } from '../../domain/volume.ts';
 import type { ControllerClient, NewVolume } from '../../http/client.ts';
 import { backoffMs } from '../../http/client-transport.ts';
 import { JoinedCalls } from './joined-calls.ts';
-import { engineMadeWish, isEngineMade, type MountManner, mannerOf, parseOptions, type VolumeWish } from './options.ts';
+import {
+  type Entrance,
+  isMadeThrough,
+  type MountManner,
+  madeThrough,
+  mannerOf,
+  parseOptions,
+  type VolumeWish,
+} from './options.ts';
 import { isAboutPools, isComing, placesFor, withPools } from './place.ts';
 
 export type Scope = 'local' | 'global';
@@ -32,6 +40,8 @@ export interface VolumeDriverOptions {
   readonly scope: Scope;
   /** `any` when absent. */
   readonly removes?: DockerConfig['removes'];
+  /** `engines` when absent. */
+  readonly entrance?: Entrance;
 }
 
 export interface VolumeShown {
@@ -46,14 +56,16 @@ export class VolumeDriver {
   readonly #controller: VolumeDriverOptions['controller'];
   readonly scope: Scope;
   readonly #removes: DockerConfig['removes'];
+  readonly #entrance: Entrance;
   readonly #mounting = new SameCalls();
   readonly #ending = new JoinedCalls();
 
-  constructor({ agent, controller, scope, removes = 'any' }: VolumeDriverOptions) {
+  constructor({ agent, controller, scope, removes = 'any', entrance = 'engines' }: VolumeDriverOptions) {
     this.#agent = agent;
     this.#controller = controller;
     this.scope = scope;
     this.#removes = removes;
+    this.#entrance = entrance;
   }
 
   /** Again with equal or no options: the volume that is there. */
@@ -132,7 +144,7 @@ export class VolumeDriver {
   async #create(name: string, wish: VolumeWish): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.#createEitherWay(name, wish);
+        return await this.#createAnyWay(name, wish);
       } catch (error) {
         if (!isAboutPools(error)) throw error;
         const pools = await this.#pools().catch(() => null);
@@ -144,18 +156,28 @@ export class VolumeDriver {
     }
   }
 
-  /** What is there is asked for by what was stated; whether it has the engines' label depends on when it was made. */
-  async #createEitherWay(name: string, wish: VolumeWish): Promise<void> {
-    const labelled = engineMadeWish(wish);
-    const [first, second] = this.#removes === 'any' ? [wish, labelled] : [labelled, wish];
+  /** What is there is asked for by what was stated; which label of engines it has depends on when and where it was made. */
+  async #createAnyWay(name: string, wish: VolumeWish): Promise<void> {
+    const own = this.#removes === 'any' ? null : this.#entrance;
+    const others = ([null, 'engines', 'podman'] as const).filter((each) => each !== own);
+    const [first = wish, ...further] = [own, ...others].map((each) => (each === null ? wish : madeThrough(each, wish)));
     try {
       await this.#createAnywhere(name, first);
     } catch (error) {
       if (!(error instanceof Failure) || error.code !== 'name-taken') throw error;
-      await this.#createAnywhere(name, second).catch(() => {
-        throw error;
-      });
+      if (!(await this.#isThere(name, further))) throw error;
     }
+  }
+
+  async #isThere(name: string, wishes: readonly VolumeWish[]): Promise<boolean> {
+    for (const wish of wishes) {
+      const isAnswered = this.#createAnywhere(name, wish).then(
+        () => true,
+        () => false,
+      );
+      if (await isAnswered) return true;
+    }
+    return false;
   }
 
   async #remove(name: string): Promise<void> {
@@ -169,7 +191,7 @@ export class VolumeDriver {
     }
   }
 
-  /** What users are on record here is given up only for a removal that the controller lets this token ask for. */
+  /** Users that are on record here are given up only for a removal that the controller lets this token ask for. */
   async #endHere(name: string): Promise<void> {
     if (!this.#agent.mounts().some(({ volume }) => volume === name)) return;
     await this.#controller.volumeDeletable();
@@ -178,7 +200,7 @@ export class VolumeDriver {
 
   async #ownId(name: string): Promise<string | null> {
     const volume = await this.#controller.volumeGet(parseName(name, 'Name'));
-    if (volume === null || isEngineMade(volume.labels)) return volume?.id ?? null;
+    if (volume === null || isMadeThrough(this.#entrance, volume.labels)) return volume?.id ?? null;
     const why = `Engines remove only what they have made (docker.removes), and "${name}" was not made so`;
     throw new Failure('not-supported', `${why}: fcr volume delete ${name} removes it.`);
   }

@@ -2,11 +2,16 @@
 import test from 'ava';
 import type { DockerConfig } from '../../../src/config/config.ts';
 import { limits } from '../../../src/config/limits.ts';
+import type { Entrance } from '../../../src/frontends/docker-volume/options.ts';
 import { VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
-function driverOf({ agent, volumes: controller }: PluginWorld, removes: DockerConfig['removes']): VolumeDriver {
-  return new VolumeDriver({ agent, controller, scope: 'local', removes });
+function driverOf(
+  { agent, volumes: controller }: PluginWorld,
+  removes: DockerConfig['removes'],
+  entrance: Entrance = 'engines',
+): VolumeDriver {
+  return new VolumeDriver({ agent, controller, scope: 'local', removes, entrance });
 }
 
 test('where engines remove their own alone, what a person made stays, and it is said how it goes', async (t) => {
@@ -29,13 +34,35 @@ test('where engines remove their own alone, what a person made stays, and it is 
   );
 });
 
-test('creating again answers what is there, whichever setting it was made under; other options are refused', async (t) => {
+test('podman at a socket of its own and the other engines remove what each has made, and mount what the other has', async (t) => {
   const world = await PluginWorld.start(t);
-  const drivers = [driverOf(world, 'any'), driverOf(world, 'own')] as const;
-  for (const [made, asked] of [drivers, [...drivers].reverse()] as const) {
-    await made?.create('data', { uid: '70' });
-    for (const options of [null, { uid: '70' }]) await t.notThrowsAsync(async () => asked?.create('data', options));
-    await t.throwsAsync(async () => asked?.create('data', { uid: '71' }), { code: 'name-taken' });
+  const [docker, podman] = [driverOf(world, 'own'), driverOf(world, 'own', 'podman')];
+  for (const [maker, other, name] of [
+    [docker, podman, 'dockers'],
+    [podman, docker, 'podmans'],
+  ] as const) {
+    await maker.create(name, null);
+    await other.mount(name, 'one');
+    await other.unmount(name, 'one');
+    await other.create(name, null);
+    await t.throwsAsync(other.remove(name), {
+      code: 'not-supported',
+      message: new RegExp(`"${name}" was not made so`),
+    });
+    await maker.remove(name);
+  }
+  t.is(world.agents.controller.volumes.size, 0);
+});
+
+test('creating again answers what is there, however it was made; other options are refused', async (t) => {
+  const world = await PluginWorld.start(t);
+  const drivers = [driverOf(world, 'any'), driverOf(world, 'own'), driverOf(world, 'own', 'podman')] as const;
+  for (const made of drivers) {
+    await made.create('data', { uid: '70' });
+    for (const asked of drivers) {
+      for (const options of [null, { uid: '70' }]) await t.notThrowsAsync(asked.create('data', options));
+      await t.throwsAsync(asked.create('data', { uid: '71' }), { code: 'name-taken' });
+    }
     t.is(world.agents.controller.volumes.size, 1);
     await drivers[0].remove('data');
   }
