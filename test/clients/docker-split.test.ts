@@ -52,6 +52,40 @@ test('with the controller down, containers stop and start on what is mounted, an
   await engine.docker('volume', 'rm', 'data', 'idle');
 });
 
+test('with a controller that hangs, docker prints why, what is mounted goes on, and nothing is left behind', async (t) => {
+  t.timeout(170_000);
+  const { plugin, machine, agent, engine } = await splitHost(t);
+  for (const name of ['data', 'idle']) await engine.docker('volume', 'create', '-d', plugin, name);
+  const start = (name: string, volume: string) =>
+    engine.docker('run', '-d', '--name', name, '-v', `${volume}:/data`, image, 'sleep', '600');
+  await start('keeper', 'data');
+  await engine.docker('exec', 'keeper', 'sh', '-c', 'echo before > /data/file');
+
+  machine.controller.signal('SIGSTOP');
+  t.teardown(() => machine.controller.signal('SIGCONT'));
+  t.is(await engine.run('data', 'cat /data/file'), 'before');
+  await engine.docker('restart', '-t', '0', 'keeper');
+  t.is(await engine.docker('exec', 'keeper', 'cat', '/data/file'), 'before');
+  const silent = /did.not.answer.within.\d+.ms.*fcr.agent.status.shows.whether/;
+  await Promise.all([
+    t.throwsAsync(start('refused', 'idle'), { message: silent }),
+    t.throwsAsync(engine.docker('volume', 'create', '-d', plugin, 'new'), { message: silent }),
+    t.throwsAsync(engine.docker('volume', 'rm', 'idle'), { message: silent }),
+    t.throwsAsync(engine.docker('volume', 'inspect', 'idle'), { message: silent }),
+  ]);
+  await engine.docker('rm', '-f', 'keeper');
+
+  machine.controller.signal('SIGCONT');
+  const { directory, client: controller } = machine;
+  await untilNothingIsLeft(t, { directory, controller, mounts: () => agent.mounts(), logTail: agent.process.log });
+  t.is(await engine.run('data', 'cat /data/file'), 'before');
+  t.is(await engine.docker('volume', 'ls', '-qf', 'driver=local'), '');
+  // What had no answer may have been done when it was heard: it can be asked for again.
+  await engine.docker('volume', 'create', '-d', plugin, 'new');
+  await engine.docker('volume', 'rm', '-f', 'data', 'idle', 'new');
+  t.deepEqual((await controller.volumeList({ state: 'allocated' })).items, []);
+});
+
 test('HAZARDS 10: the agent alone is killed: containers go on, stop meanwhile, and have the same mount again', async (t) => {
   t.timeout(170_000);
   const { plugin, machine, agent, engine } = await splitHost(t);
