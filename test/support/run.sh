@@ -46,6 +46,7 @@ missing_packages() {
   have() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
   have setpriv || echo util-linux
   if wants postgres || wants clients; then compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || echo postgresql; fi
+  if wants package; then have systemd-analyze || echo systemd; fi
   if wants redis; then have redis-server || echo redis-server; fi
   if wants clients; then
     have dockerd || echo docker.io

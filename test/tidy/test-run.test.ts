@@ -34,6 +34,11 @@ test('a run in which no test ran has failed', async (t) => {
   t.regex(out, /left out by FCR_TEST_SKIP: clients, .*\n0 passed, 1 failed\n$/);
 });
 
+test('what a group left out needs of the machine is not asked for, and its tests are counted as skipped', async (t) => {
+  const { out } = await testRun({ FCR_TEST_SKIP: 'package' }, 'test/unit/systemd-units.test.ts');
+  t.regex(out, /left out by FCR_TEST_SKIP: package\n\d+ passed, 0 failed, 2 skipped\n$/);
+});
+
 test('the script and the tests know the same groups', (t) => {
   const known = /^known_groups="(.*)"$/m.exec(readText('test/support/run.sh'))?.[1];
   t.deepEqual(known?.split(' '), [...testGroups]);

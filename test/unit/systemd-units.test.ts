@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { testOf } from '../support/groups.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const units = ['fc-redirect-controller.service', 'fc-redirect-agent.service'];
@@ -52,8 +53,7 @@ for (const unit of units) {
     t.regex(readFileSync(join(root, 'src/frontends/cli/service.ts'), 'utf8'), new RegExp(`\\.command\\('${verb}'\\)`));
   });
 
-  const verified = existsSync(analyze) ? test : test.skip;
-  verified(`systemd finds nothing wrong with ${unit}`, async (t) => {
+  testOf('package')(`systemd finds nothing wrong with ${unit}`, async (t) => {
     const directory = mkdtempSync(join(tmpdir(), 'fcr-unit-'));
     t.teardown(() => rmSync(directory, { recursive: true }));
     const path = join(directory, unit);
