@@ -8,6 +8,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { limits } from '../config/limits.ts';
+import { formatByteCount } from '../domain/byte-count.ts';
 import { assert, type ErrorCode, errorCatalogue, Failure } from '../domain/errors.ts';
 import { connectionReason } from './connection-reason.ts';
 
@@ -295,7 +296,7 @@ function collect(response: http.IncomingMessage, fail: (error: Error) => void, d
   response.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes <= limits.clientAnswerBytes) chunks.push(chunk);
-    else response.destroy(new Error(`the answer is longer than ${limits.clientAnswerBytes} bytes`));
+    else response.destroy(new Error(`the answer is longer than ${formatByteCount(limits.clientAnswerBytes)}`));
   });
   response.on('end', () => done(Buffer.concat(chunks).toString('utf8')));
   response.on('aborted', () => fail(new Error('the answer broke off')));

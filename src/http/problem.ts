@@ -5,6 +5,7 @@
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { limits } from '../config/limits.ts';
+import { formatByteCount } from '../domain/byte-count.ts';
 import { type ErrorKind, errorCatalogue, Failure, type Problem, problem, problemOf } from '../domain/errors.ts';
 import type { ProblemDocument } from './schema/problem.ts';
 
@@ -79,7 +80,7 @@ function problemOfError(error: FastifyError | Error): Problem {
 
 /** The framework refuses some requests by itself; its words are about the request alone and may go out. */
 function problemOfFramework(status: number, error: Error): Problem {
-  if (status === 413) return problem('body-too-large', `At most ${limits.bodyBytes} bytes are accepted.`);
+  if (status === 413) return problem('body-too-large', `At most ${formatByteCount(limits.bodyBytes)} are accepted.`);
   if (status === 415) return problem('unsupported-media-type', 'Send the body as application/json.');
   if (error instanceof SyntaxError || 'code' in error) {
     return problem('malformed-body', `The request cannot be read: ${error.message.slice(0, 200)}.`);

@@ -11,6 +11,7 @@
 import { realpath, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { limits } from '../../config/limits.ts';
+import { exactly } from '../../domain/byte-count.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { FilesystemType } from '../../domain/volume.ts';
 import type {
@@ -235,7 +236,7 @@ export class FileBackend implements Backend {
     if (sizeBytes !== medium.sizeBytes) {
       throw new Failure(
         'identity-mismatch',
-        `${mediumFileName(medium)} has ${sizeBytes} bytes, not ${medium.sizeBytes}.`,
+        `${mediumFileName(medium)} has ${exactly(sizeBytes)}, not ${exactly(medium.sizeBytes)}.`,
       );
     }
     return await this.#threads.call('hasFilesystem', [path], lock);

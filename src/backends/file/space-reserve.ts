@@ -4,6 +4,7 @@
  * What running actions have been admitted for counts as used until they end, so that they cannot pass the check together.
  */
 import { statfs } from 'node:fs/promises';
+import { formatByteCount } from '../../domain/byte-count.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Space } from '../../storage-node/storage-node.ts';
 
@@ -36,7 +37,8 @@ export class SpaceReserve {
     try {
       const { availableBytes } = await this.space();
       if (availableBytes < this.#admittedBytes) {
-        throw new Failure('out-of-space', `${neededBytes} bytes are needed, ${availableBytes} may still be taken.`);
+        const [needed, available] = [formatByteCount(neededBytes), formatByteCount(availableBytes)];
+        throw new Failure('out-of-space', `${needed} are needed, ${available} may still be taken.`);
       }
       return await action();
     } finally {

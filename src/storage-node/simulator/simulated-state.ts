@@ -6,6 +6,7 @@
  * again, longest unused first, once more than `volumesHeld` are known.
  */
 import type { Path } from '../../domain/attachment.ts';
+import { exactly, formatByteCount } from '../../domain/byte-count.ts';
 import { type Problem, problem } from '../../domain/errors.ts';
 import type { RecordState } from '../../system/record-log.ts';
 import type {
@@ -221,11 +222,13 @@ export class SimulatedState implements RecordState<SimulatedRecord> {
     const { volumeId, newMediaGeneration, sizeBytes, filesystem } = request;
     if (volume.medium?.mediaGeneration === newMediaGeneration) {
       if (volume.medium.sizeBytes === sizeBytes) return null;
-      return problem('identity-mismatch', `Volume ${volumeId} has ${volume.medium.sizeBytes} bytes, not ${sizeBytes}.`);
+      const there = exactly(volume.medium.sizeBytes);
+      return problem('identity-mismatch', `Volume ${volumeId} has ${there}, not ${exactly(sizeBytes)}.`);
     }
     const neededBytes = sizeBytes - (volume.medium?.sizeBytes ?? 0);
     if (neededBytes > this.availableBytes) {
-      return problem('out-of-space', `${neededBytes} bytes are needed, ${this.availableBytes} are free.`);
+      const [needed, available] = [formatByteCount(neededBytes), formatByteCount(this.availableBytes)];
+      return problem('out-of-space', `${needed} are needed, ${available} are free.`);
     }
     const formatted = filesystem !== null && this.#options.formats;
     this.#setMedium(volume, { mediaGeneration: newMediaGeneration, sizeBytes, formatted });
