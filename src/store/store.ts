@@ -222,9 +222,9 @@ export interface MaintenanceStore {
 
   /** Takes volumes to wipe: `wiping`, no live attachment; each under a new generation. */
   wipeTake(options: { readonly all: boolean; readonly atMost: number }): Promise<readonly ErasureEffect<WipeRequest>[]>;
-  /** `wiping -> free` (new serial and WWID), or the row removed where `remove` was asked of the node instead. */
+  /** `wiping -> free` under a new serial and WWID; `failed`, or tried again after a while, where it was not wiped. */
   wipeSettle(results: readonly VolumeSettle[]): Promise<void>;
-  /** Volumes to destroy: wiping ones without a pool or in a draining or shrunk pool, and retired ones. */
+  /** Volumes to destroy: wiping ones without a pool or in a draining pool, and retired ones. */
   destroyTake(options: {
     readonly all: boolean;
     readonly atMost: number;

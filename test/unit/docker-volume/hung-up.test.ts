@@ -7,7 +7,7 @@ import { PluginWorld } from '../../support/plugin-world.ts';
 const body = JSON.stringify({ Name: 'data', ID: 'one' });
 const mountRequest = `POST /VolumeDriver.Mount HTTP/1.1\r\nHost: \r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
-/** A volume whose attachment waits until it is let; `hungUp` asks for a mount and goes. */
+/** A mount is asked for, whose attachment waits until it is let; `hangUp` waits for it no longer. */
 async function slowWorld(t: Parameters<typeof PluginWorld.start>[0]) {
   const world = await PluginWorld.start(t);
   await world.call('VolumeDriver.Create', { Name: 'data', Opts: null });
