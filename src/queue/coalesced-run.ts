@@ -14,10 +14,6 @@ export class CoalescedRun {
     this.#report = report;
   }
 
-  get running(): boolean {
-    return this.#current !== null;
-  }
-
   /** A further run is asked for while one is under way. */
   get waiting(): boolean {
     return this.#following !== null;

@@ -13,20 +13,15 @@ export interface Queue {
   /** Starts delivery of wake-ups to this process. `work` must tolerate repeats; calls do not overlap in one process. */
   onWake(work: () => Promise<void>): void;
   onEnded(listener: (batchIds: readonly string[]) => void): void;
-  /**
-   * Runs `run` about every `everyMs`, once at a time over all processes that schedule the same name (best effort: the
-   * reconcilers themselves take a lease in the store). Re-established by itself after the queue's data was lost.
-   */
-  schedule(name: string, everyMs: number, run: () => Promise<void>): Promise<void>;
   /** Wake-ups that wait now, for the metrics. */
   depth(): Promise<number>;
   /** Null while it works; otherwise what is wrong, for readyz. */
   trouble(): string | null;
-  /** Stops delivery, waits for running work, frees connections and timers. */
+  /** Stops delivery, waits for running work, frees connections. */
   close(): Promise<void>;
 }
 
-export type QueueMessage = 'wake' | 'announcement' | 'nudge' | 'schedule';
+export type QueueMessage = 'wake' | 'announcement' | 'nudge';
 
 export type NudgeListener = (reconcilers: readonly string[]) => void;
 

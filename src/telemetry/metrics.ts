@@ -17,11 +17,11 @@ const sizeBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000];
 const methods: readonly string[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
 type MistakeOutcome = 'failed' | 'undoing' | 'parked' | 'journalled';
-type Handover = 'wake' | 'announcement' | 'nudge' | 'schedule';
+type Handover = 'wake' | 'announcement' | 'nudge';
 
 /** Rare, and alerted on: Prometheus sees a rise only of a series that it has seen before. */
 const mistakeOutcomes: readonly MistakeOutcome[] = ['failed', 'undoing', 'parked', 'journalled'];
-const handovers: readonly Handover[] = ['wake', 'announcement', 'nudge', 'schedule'];
+const handovers: readonly Handover[] = ['wake', 'announcement', 'nudge'];
 
 export interface MetricsOptions {
   readonly clock: Clock;

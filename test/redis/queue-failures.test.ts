@@ -84,19 +84,14 @@ for (const [title, empty] of [
     await until(() => work.ended > before, { what: 'the lost wake-up arrives' });
   });
 
-  test(`HAZARDS 7: ${title}: announcements and scheduled work go on`, async (t) => {
+  test(`HAZARDS 7: ${title}: announcements go on`, async (t) => {
     const { redis, open } = await world(t);
     const { queue: sender } = await open();
     const { queue: receiver } = await open();
     const told: string[] = [];
     receiver.onEnded((ids) => told.push(...ids));
-    const turns = new CountedWork();
-    await receiver.schedule('reconcile', 100, turns.run);
-    await until(() => turns.ended >= 2, { what: 'scheduled work runs' });
     await redis.restart({ empty });
-    const before = turns.ended;
     await works(sender);
-    await until(() => turns.ended > before + 2, { what: 'scheduled work runs again' });
     let round = 0;
     const arrives = async () => {
       round += 1;
@@ -108,22 +103,17 @@ for (const [title, empty] of [
   });
 }
 
-test('HAZARDS 7: FLUSHALL under living connections: schedulers are put back and wake-ups are delivered', async (t) => {
+test('HAZARDS 7: FLUSHALL under living connections: wake-ups are delivered', async (t) => {
   const { redis, open } = await world(t);
   const { queue } = await open();
   const work = new CountedWork();
-  const turns = new CountedWork();
   queue.onWake(work.run);
-  await queue.schedule('reconcile', 500, turns.run);
   await delivers(queue, work);
-  await until(() => turns.ended >= 1, { what: 'scheduled work runs' });
   for (let round = 0; round < 3; round += 1) {
     await redis.flush();
-    const before = turns.ended;
     await delivers(queue, work);
-    await until(() => turns.ended > before + 1, { what: 'scheduled work runs again' });
-    t.is(await redis.command('ZCARD', 'fcr:schedule:repeat'), 1);
   }
+  t.is(work.mostAtOnce, 1);
 });
 
 test('HAZARDS 7: FLUSHALL under a living connection: a wake-up that nobody had taken is put back', async (t) => {
@@ -144,9 +134,7 @@ test('HAZARDS 7: Redis paused for 10 s: nothing throws, nothing piles up, and ev
   const { queue: sender, observer } = await open();
   const { queue: receiver } = await open();
   const work = new CountedWork();
-  const turns = new CountedWork();
   receiver.onWake(work.run);
-  await receiver.schedule('reconcile', 200, turns.run);
   await delivers(sender, work);
   redis.pause();
   // The world's own time: Redis is away for as long as the promise says.
@@ -164,11 +152,10 @@ test('HAZARDS 7: Redis paused for 10 s: nothing throws, nothing piles up, and ev
   }
   t.true(observer.handoversFailed.includes('wake'));
   t.not(sender.trouble(), null);
-  const before = { work: work.ended, turns: turns.ended };
+  const before = work.ended;
   redis.resume();
   await works(sender);
-  await until(() => work.ended > before.work, { what: 'a wake-up arrives after the pause' });
-  await until(() => turns.ended > before.turns + 1, { what: 'scheduled work goes on' });
+  await until(() => work.ended > before, { what: 'a wake-up arrives after the pause' });
   await delivers(sender, work);
   const waiting = Number(await redis.command('LLEN', 'fcr:wake:wait'));
   t.true(waiting <= 1, `${waiting} wake-ups wait`);
@@ -241,19 +228,6 @@ test('HAZARDS 7: A wake-up during a run of one process is taken by another one',
   held.release();
 });
 
-test('Scheduled work of one name has one turn a period over all processes', async (t) => {
-  const { redis, open } = await world(t);
-  const turns = new CountedWork();
-  for (let replica = 0; replica < 3; replica += 1) {
-    const { queue } = await open();
-    await queue.schedule('reconcile', 200, turns.run);
-  }
-  await until(() => turns.ended >= 5, { what: 'five turns' });
-  t.is(turns.mostAtOnce, 1);
-  t.is(await redis.command('ZCARD', 'fcr:schedule:repeat'), 1);
-  t.true(Number(await redis.command('ZCARD', 'fcr:schedule:delayed')) <= 1);
-});
-
 test('HAZARDS 7: Jobs leave nothing behind in Redis, whether work succeeds or fails', async (t) => {
   const { redis, open } = await world(t);
   const { queue } = await open();
@@ -278,7 +252,6 @@ test('Closing ends every connection, and ends also when Redis is away or does no
     const { queue } = await open();
     queue.onWake(async () => undefined);
     queue.onEnded(() => undefined);
-    await queue.schedule('reconcile', 1_000, async () => undefined);
     return queue;
   };
   const others = async () =>

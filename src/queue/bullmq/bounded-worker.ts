@@ -11,7 +11,6 @@ export interface BoundedWorkerOptions {
   readonly link: RedisLink;
   readonly prefix: string;
   readonly lockMs: number;
-  readonly concurrency: number;
 }
 
 /**
@@ -23,8 +22,6 @@ export class BoundedWorker extends Worker {
     super(options.queue, process, {
       connection: options.link.openPatient(),
       prefix: options.prefix,
-      // Set here, because BullMQ heeds a change only once a run has ended.
-      concurrency: options.concurrency,
       lockDuration: options.lockMs,
       stalledInterval: options.lockMs / 2,
       maxStalledCount,

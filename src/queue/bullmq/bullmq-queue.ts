@@ -3,7 +3,6 @@ import type { NudgeListener, Queue, QueueObserver } from '../queue.ts';
 import { EndedChannel } from './ended-channel.ts';
 import { NudgeChannel } from './nudge-channel.ts';
 import { RedisLink } from './redis-link.ts';
-import { Schedules } from './schedules.ts';
 import { WakeUps } from './wake-ups.ts';
 
 export interface BullMqQueueOptions {
@@ -24,16 +23,14 @@ export interface BullMqQueueOptions {
 export class BullMqQueue implements Queue {
   readonly #link: RedisLink;
   readonly #wakeUps: WakeUps;
-  readonly #schedules: Schedules;
   readonly #ended: EndedChannel;
   readonly #nudges: NudgeChannel;
   #closing: Promise<void> | null = null;
 
   constructor({ url, prefix = 'fcr', observer, lockMs = limits.queueLockMs }: BullMqQueueOptions) {
-    this.#link = new RedisLink({ url, prefix, observer, onRepair: () => this.#repair() });
+    this.#link = new RedisLink({ url, prefix, observer, onRepair: () => this.#wakeUps.repair() });
     const shared = { link: this.#link, prefix, observer, lockMs };
     this.#wakeUps = new WakeUps(shared);
-    this.#schedules = new Schedules(shared);
     this.#ended = new EndedChannel(shared);
     this.#nudges = new NudgeChannel(shared);
   }
@@ -62,10 +59,6 @@ export class BullMqQueue implements Queue {
     this.#ended.add(listener);
   }
 
-  schedule(name: string, everyMs: number, run: () => Promise<void>): Promise<void> {
-    return this.#schedules.schedule(name, everyMs, run);
-  }
-
   depth(): Promise<number> {
     return this.#wakeUps.depth();
   }
@@ -79,15 +72,10 @@ export class BullMqQueue implements Queue {
     return this.#closing;
   }
 
-  #repair(): void {
-    this.#wakeUps.repair();
-    this.#schedules.repair();
-  }
-
   async #close(): Promise<void> {
     this.#nudges.close();
     try {
-      await Promise.all([this.#wakeUps.close(), this.#schedules.close(), this.#ended.close()]);
+      await Promise.all([this.#wakeUps.close(), this.#ended.close()]);
     } finally {
       // A connection that stays open keeps the process.
       await this.#link.close();

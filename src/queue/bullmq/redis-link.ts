@@ -117,7 +117,7 @@ export class RedisLink {
   #open(options: CommonRedisOptions): Redis {
     const all: CommonRedisOptions & { replyMapping: 'legacy' } = {
       connectTimeout: limits.queueConnectTimeoutMs,
-      keepAlive: limits.queueRepairEveryMs,
+      keepAlive: limits.queueKeepAliveMs,
       retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), limits.queueReconnectMaxMs),
       // A replica that was promoted over our head: its successor is found by connecting again.
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
@@ -143,7 +143,7 @@ export class RedisLink {
   }
 }
 
-/** An evicting Redis throws away jobs and schedulers one by one, without a word. */
+/** An evicting Redis throws away jobs one by one, without a word. */
 function policyTrouble(info: string): string | null {
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? 'noeviction';
   return policy === 'noeviction' ? null : `Redis has maxmemory-policy ${policy}; it must be noeviction`;

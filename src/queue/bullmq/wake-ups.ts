@@ -57,8 +57,7 @@ export class WakeUps {
   onWake(work: () => Promise<void>): void {
     const { observer } = this.#options;
     this.#work = new CoalescedRun(work, (error) => observer.errored('wake', error));
-    const options = { ...this.#options, queue: queueName, concurrency: 1 };
-    this.#worker = new BoundedWorker(options, (job) => this.#process(job));
+    this.#worker = new BoundedWorker({ ...this.#options, queue: queueName }, (job) => this.#process(job));
   }
 
   async depth(): Promise<number> {
