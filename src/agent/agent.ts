@@ -16,6 +16,7 @@ import type { MountJournal, MountRecord } from './mount-journal.ts';
 import { resolvedPath } from './mount-path.ts';
 import { type MountAnswer, type MountRequest, Mounts, type UnmountOptions } from './mounts.ts';
 import { type AgentObserver, type MountAction, observedController, observedHost, silentObserver } from './observer.ts';
+import { PresenceReports } from './presence-reports.ts';
 import { Reconciler, type ReconcileSummary } from './reconcile.ts';
 import { Registration, type RegistrationState } from './registration.ts';
 import { endEarlierBoots } from './shared-mounts.ts';
@@ -26,7 +27,6 @@ export interface AgentIntervals {
   /** How often the controller is asked for what is to be detached. */
   readonly detachPollMs?: number;
   readonly controllerCallMs?: number;
-  readonly releaseWaitMs?: number;
   readonly attachRetryMs?: number;
   readonly volumeWaitMs?: number;
 }
@@ -96,7 +96,6 @@ export class Agent {
     const probe = (controller: ControllerPort) => controller.attachmentList({ host: hostName, state: 'detaching' });
     const link = new ControllerLink({ port, deadlineMs, clock, probe, onReturn });
     const bounds = {
-      releaseWaitMs: intervals.releaseWaitMs ?? limits.agentReleaseWaitMs,
       attachRetryMs: intervals.attachRetryMs ?? limits.agentAttachRetryMs,
       mounts: limits.mountsPerHost,
       epochs: limits.agentEpochs,
@@ -112,7 +111,9 @@ export class Agent {
       });
     const path = join(options.stateDirectory, 'followed-store.json');
     const store = await FollowedStore.open({ path, bootId, host, logger, begin });
-    const context = { hostName, bootId, volumesDirectory, link, store, host, journal, clock, logger, limits: bounds };
+    const reports = new PresenceReports();
+    const parts = { link, store, host, journal, reports, clock, logger };
+    const context = { hostName, bootId, volumesDirectory, ...parts, limits: bounds };
     agent = new Agent(context, machineId, options);
     return agent;
   }
@@ -199,11 +200,17 @@ export class Agent {
     });
   }
 
+  /** Resolves once the controller has been told of what is mounted, or could not be. */
+  told(): Promise<void> {
+    return this.#context.reports.settled();
+  }
+
   /** Ends the timers and waits for what is under way. Mounts stay. */
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const timer of this.#timers) clearInterval(timer);
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+    await this.told();
   }
 
   async #pollDetaching(): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * From a granted attachment to a mounted filesystem: device, proof, filesystem, mount, and the word about it.
+ * From a granted attachment to a mounted filesystem: device, proof, filesystem, mount, and then the word about it.
  *
  * Every step is repeatable, so that doing it all again is how a half-done or lost mount is repaired. Relies on the
  * caller to hold the volume, and on the attachment being claimed: the controller gives the volume to nobody else before
@@ -12,7 +12,7 @@ import type { Device, DeviceProof, MountOptions } from '../host/host.ts';
 import { type AgentContext, heldOf, targetOf } from './context.ts';
 import type { MountRecord } from './mount-journal.ts';
 
-/** Answers the record as `mounted`, durable, once the controller knows that the device is there. */
+/** Answers the record as `mounted`, durable. That the device is there is told from then on (`AgentContext.reports`). */
 export async function bringUp(
   context: AgentContext,
   record: MountRecord,
@@ -22,13 +22,12 @@ export async function bringUp(
   const device = await context.host.attach(target);
   assert(device.proof.kind === 'present', 'bring-up-proof-present');
   if (!attachment.formatted) await formatOnce(context, device, attachment);
+  await context.host.mount(device, target, mountOptions(record, attachment.filesystem));
   const mounted = { ...record, state: 'mounted', held: heldOf(attachment), device: device.path, heldBy: null } as const;
-  await allOf([
-    context.host
-      .mount(device, target, mountOptions(record, attachment.filesystem))
-      .then(() => context.journal.put(mounted)),
-    nextTick().then(() => reportAttached(context, attachment, device.proof)),
-  ]);
+  await context.journal.put(mounted);
+  if (attachment.hostSide !== 'attached') {
+    context.reports.begin(attachment.id, () => reportSide(context, attachment, 'attached', device.proof));
+  }
   return mounted;
 }
 
@@ -42,11 +41,6 @@ async function formatOnce(context: AgentContext, device: Device, attachment: Att
   }
   await context.host.format(device, targetOf(attachment), attachment.filesystem);
   await reportSide(context, attachment, 'formatted', null);
-}
-
-async function reportAttached(context: AgentContext, attachment: Attachment, proof: DeviceProof): Promise<void> {
-  if (attachment.hostSide === 'attached') return;
-  await reportSide(context, attachment, 'attached', proof);
 }
 
 export async function reportSide(
@@ -71,15 +65,4 @@ function mountOptions(record: MountRecord, filesystem: FilesystemType): MountOpt
     ...(gid === undefined ? {} : { gid }),
     ...(mode === undefined ? {} : { mode }),
   };
-}
-
-/** The mount takes longer than the report: it is on its way before a controller in this process takes to its own work. */
-function nextTick(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve));
-}
-
-/** Waits for every one, also after a failure: nothing may still be going on when the caller begins to undo. */
-async function allOf(steps: readonly Promise<unknown>[]): Promise<void> {
-  const results = await Promise.allSettled(steps);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

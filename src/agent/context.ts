@@ -4,6 +4,7 @@ import type { Clock } from '../system/clock.ts';
 import type { ControllerLink } from './controller-link.ts';
 import type { FollowedStore } from './followed-store.ts';
 import type { HeldAttachment, MountJournal } from './mount-journal.ts';
+import type { PresenceReports } from './presence-reports.ts';
 
 /** What every part of the agent works with. */
 export interface AgentContext {
@@ -16,14 +17,13 @@ export interface AgentContext {
   readonly store: FollowedStore;
   readonly host: Host;
   readonly journal: MountJournal;
+  readonly reports: PresenceReports;
   readonly clock: Clock;
   readonly logger: AgentLogger;
   readonly limits: AgentLimits;
 }
 
 export interface AgentLimits {
-  /** How long an unmount waits for the controller to finish, after its own part is done. */
-  readonly releaseWaitMs: number;
   /** How long a mount repeats an attach that the controller refuses for the moment. */
   readonly attachRetryMs: number;
   readonly mounts: number;

@@ -20,17 +20,10 @@ export interface ControllerPort {
   /** All of them, over all pages. */
   attachmentList(filter: { readonly host: string; readonly state?: string }): Promise<readonly Attachment[]>;
   /**
-   * `DELETE /v1/attachments/{id}`. With `waitMs` 0 it answers as soon as the detach is durable (`Prefer:
-   * respond-async`). Absent is success.
+   * `DELETE /v1/attachments/{id}`, answered as soon as the detach is durable (`Prefer: respond-async`). Absent is success.
+   * `gone`: the device of this epoch is proved to be gone; with the wish goes all that the controller waits for.
    */
-  attachmentDelete(
-    id: string,
-    options: {
-      readonly waitMs: number;
-      /** The device of this epoch is proved to be gone: with the wish goes all that the controller waits for. */
-      readonly gone?: { readonly epoch: number; readonly proof: string };
-    },
-  ): Promise<void>;
+  attachmentDelete(id: string, gone?: { readonly epoch: number; readonly proof: string }): Promise<void>;
   /** `PUT /v1/attachments/{id}/host-state`. `stale-epoch` or `attachment-not-found` when it has moved on. */
   hostStateReport(report: HostStateReport): Promise<Attachment>;
   /** Begins a scan: what the controller's store knew when it began, and which store it is. */

@@ -190,7 +190,7 @@ export class Mounts {
     const again = withReferencesOf(present, wish);
     const attachment = await this.#confirmIfNeeded(present.held, again);
     if (attachment === null) return await this.#context.journal.put(again);
-    return await bringUp(this.#context, again, await this.#claimed(attachment));
+    return await this.#bringUp(again, attachment);
   }
 
   /** Null: the controller is away, and the device alone keeps the volume here. One more user of it changes nothing. */
@@ -244,6 +244,18 @@ export class Mounts {
   async #giveBack(record: MountRecord, attachment: GrantedAttachment, reason: unknown): Promise<never> {
     await release(this.#context, { held: heldOf(attachment), records: [failedOn(attachment, record)], asked: false });
     throw reason;
+  }
+
+  async #bringUp(record: MountRecord, attachment: Attachment): Promise<MountRecord> {
+    const mounted = await bringUp(this.#context, record, await this.#claimed(attachment));
+    this.#context.reports.told(attachment.id).catch((error: unknown) => this.#untold(mounted, error));
+    return mounted;
+  }
+
+  /** The controller was not told, or does not grant it any more: the reconciler tells it, or takes the mount away. */
+  #untold({ id, volume }: MountRecord, error: unknown): void {
+    this.#context.logger.warn({ err: error, mount: id, volume }, 'the controller was not told of a mount');
+    this.#options.nudge();
   }
 
   /** An attachment that was there before may not count as claimed; it does before the host makes a device. */
@@ -307,7 +319,7 @@ export class Mounts {
 
   async #complete(record: MountRecord, attachment: GrantedAttachment): Promise<MountRecord> {
     try {
-      return await bringUp(this.#context, record, await this.#claimed(attachment));
+      return await this.#bringUp(record, attachment);
     } catch (error) {
       await this.#undo(record, attachment, error);
       throw error;

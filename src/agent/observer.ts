@@ -60,7 +60,7 @@ export function observedController(port: ControllerPort, observer: AgentObserver
     attachmentCreate: (request) => timed('export', port.attachmentCreate(request)),
     attachmentGet: (id) => port.attachmentGet(id),
     attachmentList: (filter) => port.attachmentList(filter),
-    attachmentDelete: (id, options) => timed('unexport', port.attachmentDelete(id, options)),
+    attachmentDelete: (id, gone) => timed('unexport', port.attachmentDelete(id, gone)),
     hostStateReport: (report) => timed('report', port.hostStateReport(report)),
     inventoryBegin: (host) => port.inventoryBegin(host),
     inventoryReport: (report) => port.inventoryReport(report),

@@ -24,8 +24,7 @@ export interface Release {
 
 /** Ends the attachment, or the claim of one that was found. `device-busy`, `controller-unavailable`: it is to be repeated. */
 export async function release(context: AgentContext, { held, records, asked }: Release): Promise<void> {
-  if (asked) await finishDetach(context, held.target, records);
-  else if (areOfFound(records)) await dropClaim(context, held.target, records);
+  if (asked || areOfFound(records)) await dropClaim(context, held.target, records);
   else await beginDetach(context, held.target, records);
   await removeOwnDirectories(context, records);
   // Not waited for: were it lost, the controller would say that the attachment is over, and the record would go then.
@@ -43,7 +42,7 @@ async function beginDetach(
   target: DeviceTarget,
   records: readonly MountRecord[],
 ): Promise<void> {
-  const { link, limits, logger } = context;
+  const { link, logger } = context;
   const { attachmentId, epoch } = target;
   let proof: DeviceProof | null = null;
   try {
@@ -52,31 +51,21 @@ async function beginDetach(
     // What is still held is to be seen as such, and nobody may be given the volume meanwhile. Who holds it matters more
     // than that this could not be said; whoever repeats the release says it again.
     await link
-      .call((controller) => controller.attachmentDelete(attachmentId, { waitMs: 0 }))
+      .call((controller) => controller.attachmentDelete(attachmentId))
       .catch((err: unknown) =>
         logger.warn({ err, attachment: attachmentId }, 'the controller was not told of a detach'),
       );
     throw error;
   }
-  const waitMs = areEngines(records) ? 0 : limits.releaseWaitMs;
-  const gone = proof === null ? {} : { gone: { epoch, proof: `${proof.method} ${proof.device ?? ''}`.trim() } };
+  const gone = proof === null ? undefined : { epoch, proof: `${proof.method} ${proof.device ?? ''}`.trim() };
   await link
-    .call((controller) => controller.attachmentDelete(attachmentId, { waitMs, ...gone }))
+    .call((controller) => controller.attachmentDelete(attachmentId, gone))
     .catch((error: unknown) => {
       if (!hasMovedOn(error)) throw error;
     });
 }
 
-async function finishDetach(
-  context: AgentContext,
-  target: DeviceTarget,
-  records: readonly MountRecord[],
-): Promise<void> {
-  await dropClaim(context, target, records);
-  await waitReleased(context, target.attachmentId);
-}
-
-/** It is exported as it was before: whoever has asked for it, a later mount or its user, ends it. */
+/** Whoever has asked for the attachment, a later mount or its user, ends it; or has done so, and the detach goes on. */
 async function dropClaim(context: AgentContext, target: DeviceTarget, records: readonly MountRecord[]): Promise<void> {
   const proof = await removeDevice(context, target, records);
   if (proof !== null) await reportGone(context, target, proof);
@@ -84,14 +73,6 @@ async function dropClaim(context: AgentContext, target: DeviceTarget, records: r
 
 function areOfFound(records: readonly MountRecord[]): boolean {
   return records.length > 0 && records.every(({ found }) => found === true);
-}
-
-/**
- * To an engine the volume is unmounted once wish and proof are durable: whatever asks for it next, this host, another one
- * or a deletion, waits for the rest in the order of the controller's journal. People are shown the end.
- */
-function areEngines(records: readonly MountRecord[]): boolean {
-  return records.some(({ references }) => references !== undefined);
 }
 
 /** Resolves once the mounts are forgotten for good; they must be gone. */
@@ -120,13 +101,20 @@ export async function removeDevice(
   records: readonly MountRecord[],
 ): Promise<DeviceProof | null> {
   try {
-    return await context.host.detach(context.store.isJustAdopted ? atServedEpoch(context, target) : target);
+    const proof = await context.host.detach(context.store.isJustAdopted ? atServedEpoch(context, target) : target);
+    await toldBefore(context, target);
+    return proof;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.code === 'stale-epoch') return null;
     if (error.code === 'device-busy') await keepDetaching(context, records, error.problem.detail);
     throw error;
   }
+}
+
+/** Arriving behind the word that the device is gone, the one that it is there would be believed. */
+async function toldBefore({ reports }: AgentContext, { attachmentId }: DeviceTarget): Promise<void> {
+  await reports.told(attachmentId).catch(() => undefined);
 }
 
 /** Of the former store's epochs none may be served again: those of the store that was adopted may be lower. */
@@ -143,23 +131,6 @@ async function reportGone(context: AgentContext, target: DeviceTarget, proof: De
     await reportSide(context, { id: target.attachmentId, epoch: target.epoch }, 'gone', proof);
   } catch (error) {
     if (!hasMovedOn(error)) throw error;
-  }
-}
-
-const firstPollMs = 1;
-const longestPollMs = 50;
-
-/**
- * Until then the volume counts as attached, and whoever unmounted it could not delete it. The host's part is done:
- * a controller that takes longer finishes alone.
- */
-async function waitReleased(context: AgentContext, attachmentId: string): Promise<void> {
-  const { clock, link, limits } = context;
-  const deadline = clock.monotonic() + limits.releaseWaitMs;
-  for (let pauseMs = firstPollMs; clock.monotonic() < deadline; pauseMs = Math.min(2 * pauseMs, longestPollMs)) {
-    const left = await link.call((controller) => controller.attachmentGet(attachmentId)).catch(() => null);
-    if (left === null) return;
-    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
 

@@ -16,8 +16,8 @@ export function restController(client: ControllerClient, answerMs: number): Cont
     attachmentCreate: (request) => answered(client.attachmentGrant(request, { waitMs })),
     attachmentGet: (id) => answered(client.attachmentGet(id)),
     attachmentList: (filter) => answered(client.attachmentList(filter)),
-    attachmentDelete: (id, options) =>
-      answered(client.attachmentDelete(id, { ...options, waitMs: Math.min(options.waitMs, waitMs) })),
+    attachmentDelete: (id, gone) =>
+      answered(client.attachmentDelete(id, { waitMs: 0, ...(gone === undefined ? {} : { gone }) })),
     hostStateReport: (report) => answered(client.hostStateReport(report)),
     inventoryBegin: (host) => answered(client.inventoryBegin(host)),
     inventoryReport: (report) => answered(client.inventoryReport(report)),

@@ -190,6 +190,7 @@ async function restore(
   let confirmed: Attachment = { ...claimed, hostSide: 'claimed' };
   for (const record of again) {
     await bringUp(context, record, confirmed);
+    await context.reports.told(attachment.id);
     confirmed = { ...confirmed, formatted: true, hostSide: 'attached' };
   }
   return 'remade';

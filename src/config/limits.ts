@@ -167,7 +167,6 @@ export const limits = {
   agentEpochs: 100_000,
   agentEpochsLooked: 200,
   agentProbeMs: 250,
-  agentReleaseWaitMs: 5_000,
   agentAttachRetryMs: 5_000,
   agentReconcileMs: 30_000,
   agentDetachPollMs: 2_000,

@@ -82,7 +82,7 @@ export class AgentWorld {
       hostName,
       logger: silence,
       clock: this.clock,
-      intervals: { attachRetryMs: 200, releaseWaitMs: 200, ...options.intervals },
+      intervals: { attachRetryMs: 200, ...options.intervals },
     });
   }
 

@@ -25,13 +25,9 @@ export class FakeController implements ControllerPort {
   readonly announcements: HostRegistration[] = [];
   readonly reports: HostStateReport[] = [];
   readonly presence: HostInventoryReport[] = [];
-  /** How long each detach was to be waited for. */
-  readonly detachWaitsMs: (number | undefined)[] = [];
   readonly lost = new Set<ControllerCall>();
   readonly silent = new Set<ControllerCall>();
   away = false;
-  /** A detach that the host has confirmed ends this much later. */
-  releaseDelayMs = 0;
   onRelease: (attachment: Attachment) => void = () => {};
   storeId = 'store-1';
   replacedStoreIds: string[] = [];
@@ -120,15 +116,10 @@ export class FakeController implements ControllerPort {
     );
   }
 
-  attachmentDelete(
-    id: string,
-    options: { readonly waitMs?: number; readonly gone?: { readonly epoch: number; readonly proof: string } } = {},
-  ): Promise<void> {
+  attachmentDelete(id: string, gone?: { readonly epoch: number; readonly proof: string }): Promise<void> {
     return this.#answer('attachmentDelete', () => {
-      this.detachWaitsMs.push(options.waitMs);
       const attachment = this.attachments.get(id);
       if (attachment === undefined) return;
-      const { gone } = options;
       if (gone !== undefined && gone.epoch !== attachment.epoch) throw new Failure('stale-epoch', 'another epoch');
       this.#save({ ...attachment, state: 'detaching' });
       if (gone !== undefined) this.#hearGone(attachment, gone);
@@ -240,8 +231,7 @@ export class FakeController implements ControllerPort {
     }
     if (attachment.state !== 'detaching') return this.#save({ ...attachment, hostSide: 'none', state: 'exported' });
     const saved = this.#save({ ...attachment, hostSide: 'gone' });
-    if (this.releaseDelayMs > 0) setTimeout(() => this.#release(attachment.id), this.releaseDelayMs);
-    else this.#release(attachment.id);
+    this.#release(attachment.id);
     return saved;
   }
 

@@ -11,6 +11,7 @@ test('an attachment that a user made for this host is claimed before its device 
   await agent.reconcile();
   t.is(world.controller.attachments.size, 1);
   await agent.mount({ volume: 'data' });
+  await agent.told();
   t.deepEqual(world.state(agent), world.complete('data'));
 });
 

@@ -148,6 +148,7 @@ test('HAZARDS 2: an orphan of an unknown volume is removed at an epoch that the 
   t.is((await agent.reconcile()).outcomes.released, 1);
   world.controller.volumes.set(volume.id, volume);
   await agent.mount({ volume: 'data' });
+  await agent.told();
   t.deepEqual(world.state(agent), world.complete('data'));
 });
 
@@ -232,6 +233,7 @@ test('HAZARDS 2: nothing new is mounted from a store that this host does not fol
   t.is(world.controller.attachments.size, 0);
   world.controller.adopt('store-1');
   await agent.mount({ volume: 'other' });
+  await agent.told();
   t.deepEqual(world.state(agent), world.complete('other'));
 });
 
@@ -269,6 +271,7 @@ test('HAZARDS 2: a restored store that was adopted is followed, with lower epoch
   await agent.reconcile();
   t.deepEqual(world.state(agent), world.complete());
   await agent.mount({ volume: 'data' });
+  await agent.told();
   t.deepEqual(world.state(agent), world.complete('data'));
   t.is(agent.mounts()[0]?.held?.target.epoch, 1);
 });

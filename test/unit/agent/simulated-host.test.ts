@@ -41,7 +41,7 @@ class Machine {
     const agent = await Agent.compose({
       ...{ controller: this.controller, host, journal, hostName, logger: silentLog, clock: systemClock },
       stateDirectory: join(this.directory, 'agent'),
-      intervals: { attachRetryMs: 200, releaseWaitMs: 200 },
+      intervals: { attachRetryMs: 200 },
     });
     const end = async () => {
       await agent.close();
