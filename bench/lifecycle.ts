@@ -4,7 +4,7 @@ import { type Bench, numberOption } from './support/bench.ts';
 import type { Figures } from './support/figures.ts';
 import { Latencies } from './support/latencies.ts';
 import { Product } from './support/product.ts';
-import { RestClient } from './support/rest.ts';
+import { WireClient } from './support/wire-client.ts';
 
 const sizeBytes = 1024 ** 3;
 const kinds = ['create', 'attach', 'detach', 'delete'] as const;
@@ -17,8 +17,8 @@ type Times = Readonly<Record<(typeof kinds)[number] | (typeof bareKinds)[number]
 /** A real loop device, a real mount: the product over its two sockets, the way an orchestrator on the machine uses it. */
 async function round(
   number: number,
-  controller: RestClient,
-  agent: RestClient,
+  controller: WireClient,
+  agent: WireClient,
   times: Times,
   directory: string,
 ): Promise<void> {
@@ -36,7 +36,7 @@ async function bareRound(bare: BareLifecycle, times: Times): Promise<void> {
   await times.detachFloor.time(async () => bare.detach());
 }
 
-async function makePool(controller: RestClient): Promise<void> {
+async function makePool(controller: WireClient): Promise<void> {
   await controller.expect('POST', '/v1/pools', {
     name: 'bench',
     backend: 'file',
@@ -62,8 +62,8 @@ export const bench: Bench = {
   bounds: () => ({ createRatio: { atMost: 3 }, attachRatio: { atMost: 3 }, detachRatio: { atMost: 3 } }),
   async run(options, progress) {
     const product = await Product.start({ environment: { FCR_HOST_MODE: 'linux', FCR_STORAGE_NODE_KIND: 'file' } });
-    const controller = new RestClient(product.socketPath, 1);
-    const agent = new RestClient(join(product.dataDirectory, 'agent.sock'), 1);
+    const controller = new WireClient(product.socketPath);
+    const agent = new WireClient(join(product.dataDirectory, 'agent.sock'));
     const bare = new BareLifecycle(product.dataDirectory, sizeBytes);
     try {
       await makePool(controller);
