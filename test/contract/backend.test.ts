@@ -145,6 +145,7 @@ test.serial('what a crash left under a temporary name is removed by the next inv
   const { backend } = await openBackend(t, { directory });
   t.deepEqual(await backend.inventory(), []);
   t.deepEqual(await filesIn(directory), []);
+  t.deepEqual(await readdir(join(directory, 'locks')), []);
 });
 
 test.serial('files that are no media are neither shown nor touched', async (t) => {

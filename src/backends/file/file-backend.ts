@@ -330,7 +330,11 @@ export class FileBackend implements Backend {
   /** What somebody still works on is left to its next action. */
   async #tryClearLeftovers(volumeId: string): Promise<void> {
     try {
-      await this.#locked(volumeId, 0, () => this.#clearLeftovers(volumeId));
+      await this.#locked(volumeId, 0, async (lock) => {
+        await this.#clearLeftovers(volumeId);
+        // Taken for a volume that has been destroyed meanwhile, or never came about, its file would stay for good.
+        if (this.#index.mediaOf(volumeId).length === 0) await lock.remove();
+      });
     } catch (error) {
       if (!(error instanceof Failure && error.code === 'device-busy')) throw error;
     }
