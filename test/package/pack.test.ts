@@ -3,9 +3,18 @@
  * Needs npm, and a registry (or a filled cache) for the dependencies.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
 import { until } from '../support/daemon.ts';
 import { isSkipped } from '../support/groups.ts';
@@ -90,19 +99,40 @@ declare('the installed program tells its version and its help', async (t) => {
   t.regex(help.out, /fcr volume create data --size 10GiB/);
 });
 
-declare('the package ships JavaScript, the licence and the API, and no sources or tests', async (t) => {
+declare('the package ships JavaScript, the licence, the API and its documents, and no sources or tests', async (t) => {
   const { directory, tarball } = t.context;
   const { out } = await run('tar', ['-tzf', tarball], { cwd: directory, env: process.env });
   const files = out
     .trim()
     .split('\n')
     .map((file) => file.replace(/^package\//, ''));
-  for (const file of ['fcr', 'LICENSE', 'dist/src/bin/fcr.js', 'dist/native-bindings/libc.js']) {
+  for (const file of [
+    'fcr',
+    'LICENSE',
+    'CHANGELOG.md',
+    'docs/OPERATING.md',
+    'dist/src/bin/fcr.js',
+    'dist/native-bindings/libc.js',
+  ]) {
     t.true(files.includes(file), file);
   }
   t.true(files.some((file) => file.startsWith('dist/migrations/')));
   t.deepEqual(
-    files.filter((file) => /^(?:src|test|bench|docs)\/|\.ts$/.test(file)),
+    files.filter((file) => /^(?:src|test|bench)\/|\.ts$/.test(file)),
+    [],
+  );
+});
+
+declare('links in the documents of the package lead to files of the package', (t) => {
+  const root = join(t.context.directory, 'app/node_modules/fc-redirect');
+  const documents = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'));
+  const links = documents.flatMap((path) => {
+    const found = readFileSync(join(root, path), 'utf8').matchAll(/\]\((?!https?:|#)([^)\s#]+)/g);
+    return [...found].map(([, link = '']) => join(dirname(path), link));
+  });
+  t.true(links.includes('CHANGELOG.md') && links.includes('docs/OPERATING.md'));
+  t.deepEqual(
+    links.filter((link) => !existsSync(join(root, link))),
     [],
   );
 });
