@@ -178,6 +178,8 @@ export const limits = {
   // Docker volume plugin
   dockerBodyBytes: 256 * 1024,
   dockerControllerMs: 20_000,
+  /** What is mounted here is then told from here: dockerd unmounts nothing that it could not look up. */
+  dockerLookupMs: 10_000,
   /** dockerd gives most calls up after 60 s. */
   dockerAnswerMs: 50_000,
   /** Create and Mount after 120 s. */

@@ -44,7 +44,10 @@ const doings: Partial<Readonly<Record<PluginMethod, readonly [doing: string, out
 const look = 'fcr mounts and fcr agent status show how it stands';
 
 export function stillGoingOn(method: PluginMethod, volume: string, waitMs: number): Failure {
-  const [doing, outcome] = doings[method] ?? ['could not be looked up', 'Try again'];
+  const [doing, outcome] = doings[method] ?? [
+    'could not be looked up, because the controller did not answer',
+    'Try again',
+  ];
   const what = volume === '' ? 'What was asked for' : `Volume "${volume}"`;
   return new Failure('deadline-exceeded', `${what} ${doing}, after ${waitMs / 1_000} s. ${outcome} (${look}).`);
 }

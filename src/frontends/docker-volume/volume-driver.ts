@@ -17,6 +17,7 @@ import type { Pool } from '../../domain/pool.ts';
 import type { Volume } from '../../domain/volume.ts';
 import type { ControllerClient, NewVolume } from '../../http/client.ts';
 import { backoffMs } from '../../http/client-transport.ts';
+import { inTime } from './answer-in-time.ts';
 import { JoinedCalls } from './joined-calls.ts';
 import {
   type Entrance,
@@ -42,6 +43,8 @@ export interface VolumeDriverOptions {
   readonly removes?: DockerConfig['removes'];
   /** `engines` when absent. */
   readonly entrance?: Entrance;
+  /** `limits.dockerLookupMs` when absent. */
+  readonly lookupMs?: number;
 }
 
 export interface VolumeShown {
@@ -57,15 +60,18 @@ export class VolumeDriver {
   readonly scope: Scope;
   readonly #removes: DockerConfig['removes'];
   readonly #entrance: Entrance;
+  readonly #lookupMs: number;
   readonly #mounting = new SameCalls();
   readonly #ending = new JoinedCalls();
 
-  constructor({ agent, controller, scope, removes = 'any', entrance = 'engines' }: VolumeDriverOptions) {
+  constructor(options: VolumeDriverOptions) {
+    const { agent, controller, scope, removes = 'any', entrance = 'engines' } = options;
     this.#agent = agent;
     this.#controller = controller;
     this.scope = scope;
     this.#removes = removes;
     this.#entrance = entrance;
+    this.#lookupMs = options.lookupMs ?? limits.dockerLookupMs;
   }
 
   /** Again with equal or no options: the volume that is there. */
@@ -132,7 +138,8 @@ export class VolumeDriver {
   async list(): Promise<readonly VolumeShown[]> {
     const here = new Map(this.#shared().map((record) => [record.volume, record]));
     try {
-      const volumes = await this.#allVolumes();
+      const all = this.#allVolumes();
+      const volumes = await (here.size === 0 ? all : this.#soon(all));
       return volumes.map((volume) => shownVolume(volume, here.get(volume.name ?? '')));
     } catch (error) {
       if (here.size === 0 || !cannotBeAsked(error)) throw error;
@@ -254,15 +261,21 @@ export class VolumeDriver {
     }
   }
 
-  /** Asks the controller, and while it is away answers from what is mounted here, if that suffices. */
+  /** Asks the controller, and while it is away or silent answers from what is mounted here, if that suffices. */
   async #orHere<T, H>(name: string, ask: () => Promise<T>, local: () => H | undefined): Promise<T | H> {
+    const here = () => (isName(name) ? local() : undefined);
     try {
-      return await ask();
+      return await (here() === undefined ? ask() : this.#soon(ask()));
     } catch (error) {
-      const answer = cannotBeAsked(error) && isName(name) ? local() : undefined;
+      const answer = cannotBeAsked(error) ? here() : undefined;
       if (answer === undefined) throw error;
       return answer;
     }
+  }
+
+  #soon<T>(answer: Promise<T>): Promise<T> {
+    const silent = () => new Failure('deadline-exceeded', `No answer within ${this.#lookupMs} ms.`);
+    return inTime(answer, this.#lookupMs, silent);
   }
 
   #here(name: string): MountRecord | undefined {

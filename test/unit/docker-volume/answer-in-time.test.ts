@@ -124,8 +124,21 @@ test('a look-up that takes too long is no answer, which engines do not take for 
   const answer = await world.exchange(
     `POST /VolumeDriver.Get HTTP/1.1\r\nHost: \r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
-  t.regex(answer, /^FC-Redirect:Volume_"data"_could_not_be_looked_up,_after/);
+  t.regex(answer, /^FC-Redirect:Volume_"data"_could_not_be_looked_up,_because_the_controller_did_not_answer,_after/);
   lookup.goOn();
+});
+
+test('what is mounted here is told from here where the controller is silent, so that dockerd goes on to unmount it', async (t) => {
+  const world = await impatientWorld(t, 'Plugin.Activate');
+  await world.call('VolumeDriver.Mount', user);
+  const { agent, volumes } = world;
+  const silence = new Promise<never>(() => undefined);
+  const silent = { volumeGet: () => silence, volumeList: () => silence, volumeCreate: () => silence };
+  const controller = Object.assign(Object.create(volumes), silent);
+  const driver = new VolumeDriver({ agent, controller, scope: 'global', lookupMs: 1 });
+  t.like(await driver.get('data'), { Name: 'data', Mountpoint: world.agents.path('vol_data') });
+  t.like(await driver.list(), [{ Name: 'data' }]);
+  await t.notThrowsAsync(driver.create('data', null));
 });
 
 test('the same call at the same time is the same work, whatever becomes of it; another user is not', async (t) => {
