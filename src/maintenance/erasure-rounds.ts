@@ -5,8 +5,10 @@ import { failedErasure } from './failed-erasure.ts';
 import { type Deed, Failures } from './failures.ts';
 import { type Done, perNode } from './per-node.ts';
 
+export type Nodes = ReadonlyMap<string, StorageNode>;
+
 export interface ErasureOptions<E extends ErasureEffect, A extends WipeAnswer | null> {
-  readonly nodes: ReadonlyMap<string, StorageNode>;
+  readonly nodes: Nodes;
   readonly deed: Deed;
   readonly take: (options: { readonly all: boolean; readonly atMost: number }) => Promise<readonly E[]>;
   readonly erase: (node: StorageNode, requests: readonly E['request'][]) => Promise<readonly EffectResult<A>[]>;

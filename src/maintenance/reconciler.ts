@@ -9,3 +9,6 @@ export interface Reconciler {
   /** What was begun before is nobody's: the next run takes it up without waiting for its leases. */
   recover?(): void;
 }
+
+/** One that takes up what it had begun. */
+export type RecoveringReconciler = Reconciler & Required<Pick<Reconciler, 'recover'>>;

@@ -3,8 +3,9 @@ import test from 'ava';
 import { limits } from '../../src/config/limits.ts';
 import { type ErrorCode, Failure, problem } from '../../src/domain/errors.ts';
 import { PoolRefill } from '../../src/maintenance/pool-refill.ts';
-import { VolumeDestroy } from '../../src/maintenance/volume-destroy.ts';
-import { VolumeWipe } from '../../src/maintenance/volume-wipe.ts';
+import type { RecoveringReconciler } from '../../src/maintenance/reconciler.ts';
+import { volumeDestroy } from '../../src/maintenance/volume-destroy.ts';
+import { volumeWipe } from '../../src/maintenance/volume-wipe.ts';
 import type { StorageNode } from '../../src/storage-node/storage-node.ts';
 import { create, createOnDemand, OperationWorld, remove, words } from '../support/operation-world.ts';
 import { sqliteWorld } from '../support/store-world.ts';
@@ -26,12 +27,12 @@ function nodesOf(world: OperationWorld): ReadonlyMap<string, StorageNode> {
   return new Map([[world.node.name, world.node]]);
 }
 
-function wiping(world: OperationWorld): VolumeWipe {
-  return new VolumeWipe({ store: world.store.maintenance, nodes: nodesOf(world) });
+function wiping(world: OperationWorld): RecoveringReconciler {
+  return volumeWipe(world.store.maintenance, nodesOf(world));
 }
 
 /** One that does not wait for leases. */
-async function again(reconciler: VolumeWipe | VolumeDestroy): Promise<number> {
+async function again(reconciler: RecoveringReconciler): Promise<number> {
   reconciler.recover();
   return await reconciler.run();
 }
@@ -147,7 +148,7 @@ test('a volume that cannot be destroyed is told, and quarantined when its medium
   expectDone(words(await world.run([createOnDemand('v')])));
   const id = (await world.store.resources.volumeGet('v'))?.id ?? '';
   expectDone(words(await world.run([remove('v')])));
-  const destroying = () => new VolumeDestroy({ store: world.store.maintenance, nodes: nodesOf(world) });
+  const destroying = () => volumeDestroy(world.store.maintenance, nodesOf(world));
   const broken = problem('device-error', 'fsync: EIO');
   world.node.inject({ effect: 'fail', kind: 'destroy', problem: broken, times: limits.mediumFailures });
   await t.throwsAsync(again(destroying()), { message: 'One volume could not be destroyed: fsync: EIO.' });
@@ -185,7 +186,7 @@ test('what one storage node could not answer is told though another one did', as
     },
   };
   const nodes = new Map([...nodesOf(world), ['other', other] as const]);
-  const error = await t.throwsAsync(new VolumeWipe({ store: store as never, nodes }).run(), { instanceOf: Failure });
+  const error = await t.throwsAsync(volumeWipe(store as never, nodes).run(), { instanceOf: Failure });
   t.is(error.message, 'Storage node "other": a bug');
   t.is(error.code, 'internal');
   t.is((error.cause as Error).message, 'a bug');
@@ -215,7 +216,7 @@ test('a creation whose way back fails as well ends all the same, and the mainten
   const [left] = (await world.store.resources.volumeList({}, firstPage)).items;
   t.like(left, { state: 'retired', name: null, failureReason: 'device-error: open: EIO' });
   t.deepEqual(words(await world.run([create('v')])), ['pool-exhausted']);
-  t.is(await again(new VolumeDestroy({ store: world.store.maintenance, nodes: nodesOf(world) })), 1);
+  t.is(await again(volumeDestroy(world.store.maintenance, nodesOf(world))), 1);
   t.deepEqual(words(await world.run([create('v')])), ['done']);
   t.is(await world.leftovers(), '');
   t.like((await world.store.resources.poolGet('pool'))?.status, { allocated: 1, retired: 0 });

@@ -11,8 +11,8 @@ import { Maintenance, type Scheduled } from '../../maintenance/maintenance.ts';
 import type { Ownership } from '../../maintenance/ownership.ts';
 import { PoolRefill } from '../../maintenance/pool-refill.ts';
 import { SpaceWatch } from '../../maintenance/space-watch.ts';
-import { VolumeDestroy } from '../../maintenance/volume-destroy.ts';
-import { VolumeWipe } from '../../maintenance/volume-wipe.ts';
+import { volumeDestroy } from '../../maintenance/volume-destroy.ts';
+import { volumeWipe } from '../../maintenance/volume-wipe.ts';
 import { BatchWaiters } from '../../operations/batch-waiters.ts';
 import type { Conditions, ControlPlane, PartCondition } from '../../operations/control-plane.ts';
 import { JournalIntake } from '../../operations/intake.ts';
@@ -178,13 +178,12 @@ function reconcilers(
   wake: () => void,
 ): Scheduled[] {
   const { reconcile } = config;
-  const shared = { store, nodes };
   return [
     { reconciler: operationRecovery(store, wake), everyMs: reconcile.recoveryMs },
     { reconciler: new SpaceWatch({ store, nodes }), everyMs: reconcile.poolsMs },
-    { reconciler: new PoolRefill(shared), everyMs: reconcile.poolsMs },
-    { reconciler: new VolumeWipe(shared), everyMs: reconcile.wipeMs },
-    { reconciler: new VolumeDestroy(shared), everyMs: reconcile.wipeMs },
+    { reconciler: new PoolRefill({ store, nodes }), everyMs: reconcile.poolsMs },
+    { reconciler: volumeWipe(store, nodes), everyMs: reconcile.wipeMs },
+    { reconciler: volumeDestroy(store, nodes), everyMs: reconcile.wipeMs },
     { reconciler: new ExportReconcile({ store, nodes, ownership, log }), everyMs: reconcile.exportsMs },
     { reconciler: hostLiveness(store, config.host.silenceMs), everyMs: reconcile.hostsMs },
     { reconciler: retention(store, config.retention), everyMs: reconcile.retentionMs },

@@ -4,7 +4,7 @@
  */
 import { limits } from '../../config/limits.ts';
 import { type Database, together } from './database.ts';
-import { working } from './destroy.ts';
+import { working } from './erasure.ts';
 import { type Sql, sql } from './sql.ts';
 
 const { effectLeaseMs, provisionLeaseMs, wipeLeaseMs, wipeRetryMs } = limits;

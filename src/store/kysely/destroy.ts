@@ -3,41 +3,27 @@
  * A row goes when its bytes are gone; the row of a pool that is being deleted goes with its last volume.
  */
 
-import { limits } from '../../config/limits.ts';
 import type { VolumeState } from '../../domain/volume.ts';
 import type { DestroyRequest } from '../../storage-node/storage-node.ts';
 import type { ErasureEffect, VolumeSettle } from '../store.ts';
 import type { Change, Database } from './database.ts';
+import { erasuresTake, type TakeOptions, unreferenced, volumesDelay, working } from './erasure.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply, type StateChange } from './pool-counts.ts';
 import { volumeRow } from './rows.ts';
 import type { VolumeTable } from './schema.ts';
 import { type Failed, settledColumns, sortResults, volumesQuarantine } from './settle.ts';
 import { sql } from './sql.ts';
-import { type TakeOptions, takeOrder, unreferenced, volumesDelay } from './wipe.ts';
 
-/** The states of the index volumes_work, in its words: only then SQLite uses it. */
-export const working = sql`(state = 'provisioning' OR state = 'wiping' OR state = 'retired' OR state = 'failed')`;
 const unwanted = sql`state IN ('wiping', 'retired') AND ${unreferenced} AND (state = 'retired'
   OR pool IS NULL OR pool IN (SELECT name FROM pools WHERE pools.state = 'draining'))`;
 
 export async function destroyTake(
   database: Database,
-  { all, atMost }: TakeOptions,
+  options: TakeOptions,
 ): Promise<readonly ErasureEffect<DestroyRequest>[]> {
-  const { now } = database.engine;
-  const still = sql`${unwanted} AND ${all ? sql`TRUE` : sql`lease_until <= ${now}`}`;
-  const due = sql`${working} AND ${still}`;
-  const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
-  if (any.rows.length === 0) return [];
-  return database.change(async (tx) => {
-    const { rows } = await sql<VolumeTable>`
-      UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
-        effect = 'issued', version = version + 1
-      WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} ${sql.limit(atMost)}) AND ${still}
-      RETURNING *`.execute(tx.db);
-    return rows.map(destroyEffect);
-  });
+  const which = { due: sql`${working} AND ${unwanted}`, still: unwanted };
+  return (await erasuresTake(database, which, options)).map(destroyEffect);
 }
 
 export async function destroySettle(database: Database, results: readonly VolumeSettle[]): Promise<void> {

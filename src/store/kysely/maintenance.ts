@@ -13,6 +13,7 @@ import { counters } from './counters.ts';
 import type { Database } from './database.ts';
 import { destroySettle, destroyTake } from './destroy.ts';
 import { freeVolumesDistrust } from './distrust.ts';
+import type { TakeOptions } from './erasure.ts';
 import { hostsExpire } from './host.ts';
 import { generationRaise, leaseDrop, leaseHeld, leaseTake, type Stamp, storeReplaces, storeStamp } from './lease.ts';
 import { nodeIntent } from './node-intent.ts';
@@ -21,7 +22,7 @@ import { poolTrim } from './pool-trim.ts';
 import { refillRecover, refillReserve, refillSettle } from './refill.ts';
 import { type RetentionLimits, retentionPurge } from './retention.ts';
 import { storageNodeSeen } from './storage-node.ts';
-import { type TakeOptions, wipeBacklog, wipeSettle, wipesFailed, wipeTake } from './wipe.ts';
+import { wipeBacklog, wipeSettle, wipesFailed, wipeTake } from './wipe.ts';
 
 /**
  * What the reconcilers ask of the store, one file a subject. Each method looks before it commits: a run that finds
