@@ -4,9 +4,10 @@ import { problem } from '../../src/domain/errors.ts';
 import type { Role } from '../../src/domain/principal.ts';
 import { roles } from '../../src/domain/principal.ts';
 import { access, accessOf } from '../../src/http/access.ts';
-import { Api, type Asked } from '../support/api.ts';
-import { ControlPlaneWorld, openApi } from '../support/control-plane-world.ts';
+import type { Asked } from '../support/api.ts';
+import { openApi } from '../support/control-plane-world.ts';
 import { until } from '../support/daemon.ts';
+import { sharedApi } from '../support/shared-api.ts';
 
 const all: readonly Role[] = ['admin', 'operator', 'host', 'viewer'];
 const readers: readonly Role[] = ['admin', 'operator', 'viewer'];
@@ -85,28 +86,11 @@ test('the routes that anyone may ask are these and no others', (t) => {
   t.deepEqual(open.map(([route]) => route).sort(), ['GET /healthz', 'GET /openapi.json', 'GET /readyz']);
 });
 
-interface Shared {
-  readonly world: ControlPlaneWorld;
-  readonly api: Api;
-}
-
-let shared: Promise<Shared> | null = null;
-
-async function openShared(): Promise<Shared> {
-  const world = await ControlPlaneWorld.open();
-  return { world, api: await Api.over(world.controlPlane) };
-}
-
-test.after.always(async () => {
-  const opened = await shared;
-  await opened?.api.close();
-  await opened?.world.close();
-});
+const shared = sharedApi();
 
 for (const [route, url, body, allowed] of rows) {
   test.serial(`${route} is for ${allowed.join(', ')} only`, async (t) => {
-    shared ??= openShared();
-    const { world, api } = await shared;
+    const { world, api } = await shared();
     const before = await world.state();
     t.like(await api.ask(asked(route, url, body, null)), { status: 401, body: { code: 'unauthenticated' } });
     const foreign = `fcr_${'A'.repeat(43)}`;

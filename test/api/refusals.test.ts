@@ -1,7 +1,8 @@
 import test from 'ava';
 import { limits } from '../../src/config/limits.ts';
-import { Api, type Asked } from '../support/api.ts';
-import { ControlPlaneWorld, openApi } from '../support/control-plane-world.ts';
+import type { Asked } from '../support/api.ts';
+import { openApi } from '../support/control-plane-world.ts';
+import { sharedApi } from '../support/shared-api.ts';
 
 const pool = { name: 'fast', backend: 'file', volumeSizeBytes: '1GiB', minFree: 1, maxVolumes: 10 };
 const flow = { action: 'permit' };
@@ -198,28 +199,11 @@ const rows: readonly (readonly [
   ],
 ];
 
-interface Shared {
-  readonly world: ControlPlaneWorld;
-  readonly api: Api;
-}
-
-let shared: Promise<Shared> | null = null;
-
-async function openShared(): Promise<Shared> {
-  const world = await ControlPlaneWorld.open();
-  return { world, api: await Api.over(world.controlPlane) };
-}
-
-test.after.always(async () => {
-  const opened = await shared;
-  await opened?.api.close();
-  await opened?.world.close();
-});
+const shared = sharedApi();
 
 for (const [what, asked, status, code, detail] of rows) {
   test.serial(`${what} is refused with ${status} ${code}, and nothing changes`, async (t) => {
-    shared ??= openShared();
-    const { world, api } = await shared;
+    const { world, api } = await shared();
     const before = await world.state();
     const answer = await api.ask({ method: 'POST', ...asked });
     t.like(answer, { status, body: { status, code } }, answer.text);

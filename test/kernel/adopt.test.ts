@@ -1,5 +1,5 @@
 /** A store that is behind the data or another one must not clean up what it does not know, until a person says so. */
-import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../support/daemon.ts';
 import { testOf } from '../support/groups.ts';
@@ -37,6 +37,19 @@ async function adopt(machine: StandaloneMachine): Promise<void> {
   for (const { name } of items) await machine.controller.storageNodeAdopt(name);
 }
 
+/** Answers what starts the machine with the store of now. */
+async function backUp(machine: StandaloneMachine): Promise<() => Promise<void>> {
+  const [data, backup] = [join(machine.directory, 'data'), join(machine.directory, 'backup')];
+  mkdirSync(backup);
+  const startOver = async (from: string, to: string) => {
+    await machine.kill();
+    for (const name of storeFiles) copyFileSync(join(from, name), join(to, name));
+    await machine.start();
+  };
+  await startOver(data, backup);
+  return () => startOver(backup, data);
+}
+
 async function untilFilled(machine: StandaloneMachine): Promise<void> {
   const filled = async () => ((await machine.controller.poolGet('default'))?.status.free ?? 0) >= 2;
   await until(filled, { what: 'the pool is filled', timeoutMs: 60_000, everyMs: 50 });
@@ -44,20 +57,14 @@ async function untilFilled(machine: StandaloneMachine): Promise<void> {
 
 test('HAZARD 2: a restored backup deletes nothing before it is adopted, and later effects are above the old ones', async (t) => {
   const machine = await StandaloneMachine.start(t);
-  const data = join(machine.directory, 'data');
   await untilFilled(machine);
-  await machine.kill();
-  for (const name of storeFiles) copyFileSync(join(data, name), join(machine.directory, `backup-${name}`));
-  await machine.start();
+  const restore = await backUp(machine);
   await machine.controller.volumeCreate({ name: 'after-the-backup' });
   const { path } = await machine.mount('after-the-backup');
   writeFileSync(join(path, 'file'), 'bytes of a customer');
   await untilFilled(machine);
   const before = media(machine);
-  await machine.kill();
-  for (const name of storeFiles) copyFileSync(join(machine.directory, `backup-${name}`), join(data, name));
-
-  await machine.start();
+  await restore();
   t.regex((await unready(machine)).join(), /behind the data of storage node .* fcr adopt/);
   await t.throwsAsync(machine.controller.volumeCreate({ name: 'too-early' }, { deadlineMs: 2_000 }), {
     code: 'deadline-exceeded',
@@ -78,18 +85,13 @@ test('HAZARD 2: a restored backup deletes nothing before it is adopted, and late
 
 test('HAZARD 2: after an adopted restore no free volume shows what an owner wrote that the store does not know', async (t) => {
   const machine = await StandaloneMachine.start(t);
-  const data = join(machine.directory, 'data');
   await untilFilled(machine);
-  await machine.kill();
-  for (const name of storeFiles) copyFileSync(join(data, name), join(machine.directory, `backup-${name}`));
-  await machine.start();
+  const restore = await backUp(machine);
   await machine.controller.volumeCreate({ name: 'unknown-to-the-backup' });
   const { path, id } = await machine.mount('unknown-to-the-backup');
   writeFileSync(join(path, 'file'), secret);
   await machine.unmount(id);
-  await machine.kill();
-  for (const name of storeFiles) copyFileSync(join(machine.directory, `backup-${name}`), join(data, name));
-  await machine.start();
+  await restore();
   t.true(
     media(machine).some((name) => holdsSecret(machine, name)),
     'the secret is there to be found',

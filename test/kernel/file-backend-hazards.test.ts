@@ -26,6 +26,15 @@ async function openNode(t: ExecutionContext, dataDirectory: string, options?: Lo
   return node;
 }
 
+/** A node with one volume, whose medium is at `path`. */
+async function provisioned(t: ExecutionContext) {
+  const dataDirectory = await scratchDirectory(t);
+  const node = await openNode(t, dataDirectory);
+  const volume = new VolumeRequests(node);
+  await node.provision([volume.provision(1)]);
+  return { dataDirectory, node, volume, path: mediumPath(dataDirectory, volume, 1) };
+}
+
 function mediumPath(dataDirectory: string, volume: VolumeRequests, mediaGeneration: number): string {
   return join(dataDirectory, 'volumes', `${volume.volumeId}.${mediaGeneration}.img`);
 }
@@ -79,12 +88,9 @@ async function mountSmall(t: ExecutionContext, imageBytes: number): Promise<stri
 }
 
 test.serial('hazard 17: after a wipe the old file has no data extent and no block, read past the cache', async (t) => {
-  const dataDirectory = await scratchDirectory(t);
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
-  await node.provision([volume.provision(1)]);
-  await writeSecret(mediumPath(dataDirectory, volume, 1));
-  const old = await open(mediumPath(dataDirectory, volume, 1), 'r+');
+  const { node, volume, path } = await provisioned(t);
+  await writeSecret(path);
+  const old = await open(path, 'r+');
   t.teardown(() => old.close());
   t.not(seekData(old.fd, 0), null);
   t.deepEqual(codes(await node.wipe([volume.wipe(2, 1)])), ['ok']);
@@ -153,11 +159,7 @@ test.serial('hazard 17: a size that ends within a block is wiped to its last byt
 });
 
 test.serial('hazard 3: what a loop device still has is neither wiped nor destroyed, and keeps its bytes', async (t) => {
-  const dataDirectory = await scratchDirectory(t);
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
-  await node.provision([volume.provision(1)]);
-  const path = mediumPath(dataDirectory, volume, 1);
+  const { node, volume, path } = await provisioned(t);
   await writeSecret(path);
   const loop = await bindLoop(t, path);
   t.deepEqual(codes(await node.wipe([volume.wipe(2, 1)])), ['device-busy']);
@@ -168,11 +170,7 @@ test.serial('hazard 3: what a loop device still has is neither wiped nor destroy
 });
 
 test.serial('hazard 3: a loop device whose file was deleted keeps its volume from being wiped', async (t) => {
-  const dataDirectory = await scratchDirectory(t);
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
-  await node.provision([volume.provision(1)]);
-  const path = mediumPath(dataDirectory, volume, 1);
+  const { node, volume, path } = await provisioned(t);
   const loop = await bindLoop(t, path);
   await rm(path);
   t.deepEqual(codes(await node.wipe([volume.wipe(2, 1)])), ['device-busy']);
@@ -195,10 +193,8 @@ test.serial('hazard 3: devices are read unless the kernel says that nobody at al
 });
 
 test.serial('hazard 3: a loop device over a file of the same name elsewhere is somebody else’s', async (t) => {
-  const [dataDirectory, elsewhere] = [await scratchDirectory(t), await scratchDirectory(t)];
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
-  await node.provision([volume.provision(1)]);
+  const { node, volume } = await provisioned(t);
+  const elsewhere = await scratchDirectory(t);
   const other = join(elsewhere, `${volume.volumeId}.1.img`);
   await writeFile(other, Buffer.alloc(mebibyte));
   await bindLoop(t, other);
@@ -206,10 +202,8 @@ test.serial('hazard 3: a loop device over a file of the same name elsewhere is s
 });
 
 test.serial('hazard 3: a loop device that reached the medium by another path counts', async (t) => {
-  const [dataDirectory, elsewhere] = [await scratchDirectory(t), await scratchDirectory(t)];
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
-  await node.provision([volume.provision(1)]);
+  const { dataDirectory, node, volume } = await provisioned(t);
+  const elsewhere = await scratchDirectory(t);
   await run('mount', ['--bind', join(dataDirectory, 'volumes'), elsewhere]);
   t.teardown(() => run('umount', [elsewhere]));
   await bindLoop(t, join(elsewhere, `${volume.volumeId}.1.img`));
@@ -217,12 +211,9 @@ test.serial('hazard 3: a loop device that reached the medium by another path cou
 });
 
 test.serial('hazard 5: every owner gets another file; the old one’s stale descriptor reaches nobody', async (t) => {
-  const dataDirectory = await scratchDirectory(t);
-  const node = await openNode(t, dataDirectory);
-  const volume = new VolumeRequests(node);
-  await node.provision([volume.provision(1)]);
-  const before = await stat(mediumPath(dataDirectory, volume, 1));
-  const stale = await open(mediumPath(dataDirectory, volume, 1), 'r+');
+  const { dataDirectory, node, volume, path: former } = await provisioned(t);
+  const before = await stat(former);
+  const stale = await open(former, 'r+');
   t.teardown(() => stale.close());
   await node.wipe([volume.wipe(2, 1)]);
   const path = mediumPath(dataDirectory, volume, 2);
@@ -230,7 +221,7 @@ test.serial('hazard 5: every owner gets another file; the old one’s stale desc
   await stale.write(Buffer.alloc(mebibyte, 'secret'), 0, mebibyte, 0);
   await stale.sync();
   t.false(await holdsSecret(path));
-  t.false(existsSync(mediumPath(dataDirectory, volume, 1)));
+  t.false(existsSync(former));
 });
 
 test.serial('hazard 1: of an old wipe and a new export that race, the wipe is refused or was first', async (t) => {

@@ -10,7 +10,8 @@ import { groupPlanner } from '../../src/operations/planner.ts';
 import { OperationWorker } from '../../src/operations/worker.ts';
 import { InProcessQueue } from '../../src/queue/in-process/in-process-queue.ts';
 import type { GroupPlanner } from '../../src/store/group.ts';
-import type { Effect, GroupAnswer, JournalStore, NewBatch } from '../../src/store/store.ts';
+import { nothing } from '../../src/store/kysely/journal.ts';
+import type { Effect, JournalStore, NewBatch } from '../../src/store/store.ts';
 import { attach, create, createOnDemand, OperationWorld, permit, words } from '../support/operation-world.ts';
 import { sqliteWorld } from '../support/store-world.ts';
 
@@ -319,16 +320,6 @@ test('HAZARD 16: a commit whose answer was lost is found again by what it left i
   await worker.close();
   t.is(await world.leftovers(), '');
 });
-
-const nothing: GroupAnswer = {
-  ended: [],
-  effects: [],
-  batches: 0,
-  operations: 0,
-  more: false,
-  poolsBelowMinimum: [],
-  mistakes: [],
-};
 
 function destructions(count: number): Effect[] {
   return Array.from({ length: count }, (_, index) => ({

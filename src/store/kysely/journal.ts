@@ -328,7 +328,7 @@ export interface JournalOptions {
   readonly defaultFlowAction: PlanContext['defaultFlowAction'];
 }
 
-const nothing: GroupAnswer = {
+export const nothing: GroupAnswer = {
   ended: [],
   effects: [],
   batches: 0,

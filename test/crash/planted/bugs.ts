@@ -16,7 +16,8 @@ import { LocalExporter } from '../../../src/fabric/local/local-exporter.ts';
 import type { DeviceProof, DeviceTarget, Host } from '../../../src/host/host.ts';
 import { InProcessStorageNode } from '../../../src/storage-node/in-process/in-process-storage-node.ts';
 import type { StorageNode, WipeRequest } from '../../../src/storage-node/storage-node.ts';
-import type { GroupAnswer, NewBatch, Store } from '../../../src/store/store.ts';
+import { nothing } from '../../../src/store/kysely/journal.ts';
+import type { NewBatch, Store } from '../../../src/store/store.ts';
 import { openStoreThread } from '../../../src/store/thread/store-thread.ts';
 import { standingIn } from './standing-in.ts';
 
@@ -70,16 +71,6 @@ const batchesChanged = (change: (batch: NewBatch) => NewBatch) =>
     batchAccept: (batches) => store.batchAccept(batches.map(change)),
     batchAcceptAdvance: (batches, options) => store.batchAcceptAdvance(batches.map(change), options),
   }));
-
-const nothingPlanned: GroupAnswer = {
-  ended: [],
-  effects: [],
-  batches: 0,
-  operations: 0,
-  more: false,
-  poolsBelowMinimum: [],
-  mistakes: [],
-};
 
 const lateMs = 60;
 
@@ -164,7 +155,7 @@ const bugs = {
       batchAcceptAdvance: async (batches) => {
         void sleep(10 * lateMs).then(() => store.batchAccept(batches));
         const answers = batches.map(({ id }) => ({ accepted: true as const, batch: id, replay: false }));
-        return { answers, group: nothingPlanned };
+        return { answers, group: nothing };
       },
     })),
   },
