@@ -1,7 +1,15 @@
-import { CompiledQuery, type Dialect, DummyDriver, Kysely, type QueryExecutor, type QueryResult } from 'kysely';
+import {
+  type DatabaseConnection,
+  type Dialect,
+  DummyDriver,
+  Kysely,
+  type QueryExecutor,
+  type QueryResult,
+} from 'kysely';
 import { assert, Failure } from '../../domain/errors.ts';
 import type { Event } from '../../domain/event.ts';
 import type { SqlEngine } from './engine.ts';
+import { perObject } from './per-object.ts';
 import type { Schema } from './schema.ts';
 import { type Sql, type SqlConnection, sql } from './sql.ts';
 
@@ -18,6 +26,7 @@ export class Database {
   /** Each statement for itself, on whatever connection is free. */
   readonly connection: Connection;
   readonly #fatal: (error: unknown) => void;
+  readonly #over: (connection: StatementConnection) => Connection;
   #statements = 0;
   /** A transaction found no space on the disk, and no change has found any since. */
   #isFull = false;
@@ -32,9 +41,16 @@ export class Database {
   }) {
     this.engine = options.engine;
     this.kysely = options.kysely;
-    const executor = this.kysely.getExecutor();
-    this.connection = new Connection(executor, this.engine, (query) => executor.executeQuery(query));
+    this.connection = new Connection(this.kysely.getExecutor(), {
+      run: (statement) => this.#lent((connection) => connection.run(statement)),
+    });
     this.#fatal = options.fatal;
+    this.#over = perObject((connection) => {
+      const provider = {
+        provideConnection: async <T>(consumer: (lent: DatabaseConnection) => Promise<T>) => consumer(connection),
+      };
+      return new Connection(this.kysely.getExecutor().withConnectionProvider(provider), connection);
+    });
   }
 
   /** Statements run so far, for the tests that count them. */
@@ -102,11 +118,11 @@ export class Database {
 
   /** Unlike Kysely's own, this one sends a statement the moment that it is executed, behind those sent before it. */
   #connection<T>(work: (db: Connection) => Promise<T>): Promise<T> {
-    const executor = this.kysely.getExecutor();
-    return executor.provideConnection((connection) => {
-      const only = executor.withConnectionProvider({ provideConnection: (consumer) => consumer(connection) });
-      return work(new Connection(only, this.engine, (query) => connection.executeQuery(query)));
-    });
+    return this.#lent((connection) => work(this.#over(connection)));
+  }
+
+  #lent<T>(work: (connection: StatementConnection) => Promise<T>): Promise<T> {
+    return this.kysely.getExecutor().provideConnection((connection) => work(connection as StatementConnection));
   }
 
   async #attempt<T>(db: Connection, work: (db: Connection) => Promise<T>): Promise<T> {
@@ -143,22 +159,20 @@ export class Database {
   }
 }
 
-type Send = <T>(query: CompiledQuery<T>) => Promise<QueryResult<T>>;
+/** A connection as our drivers lend it. */
+export interface StatementConnection extends DatabaseConnection, SqlConnection {}
 
-/** What statements run on. Our own go as texts; those of Kysely's builder find its executor here. */
+/** What statements run on. Our own go as they are; those of Kysely's builder find its executor here. */
 export class Connection extends Kysely<Schema> implements SqlConnection {
-  readonly #engine: SqlEngine;
-  readonly #send: Send;
+  readonly #own: SqlConnection;
 
-  constructor(executor: QueryExecutor, engine: SqlEngine, send: Send) {
+  constructor(executor: QueryExecutor, own: SqlConnection) {
     super({ ...onlyExecutes, executor });
-    this.#engine = engine;
-    this.#send = send;
+    this.#own = own;
   }
 
   run<T>(statement: Sql<T>): Promise<QueryResult<T>> {
-    const { texts, parameters } = statement.flat();
-    return this.#send<T>(CompiledQuery.raw(this.#engine.statement(texts), [...parameters]));
+    return this.#own.run(statement);
   }
 }
 

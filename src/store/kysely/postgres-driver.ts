@@ -11,7 +11,9 @@ import {
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
+import type { StatementConnection } from './database.ts';
 import { postgresEngine } from './engine.ts';
+import type { Sql } from './sql.ts';
 
 /**
  * PostgreSQL as Kysely's own dialect has it, but for two things. A connection sends a statement without waiting for the
@@ -74,7 +76,7 @@ class PoolDriver implements Driver {
   }
 }
 
-class PoolConnection implements DatabaseConnection {
+class PoolConnection implements StatementConnection {
   readonly #client: PoolClient;
   readonly #names: StatementNames;
   readonly #answerMs: number;
@@ -89,6 +91,11 @@ class PoolConnection implements DatabaseConnection {
     this.#client = client;
     this.#names = names;
     this.#answerMs = answerMs;
+  }
+
+  run<T>(statement: Sql<T>): Promise<QueryResult<T>> {
+    const { texts, parameters } = statement.flat();
+    return this.executeQuery<T>(CompiledQuery.raw(postgresEngine.statement(texts), [...parameters]));
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {

@@ -32,8 +32,6 @@ export class SqliteList {
   }
 }
 
-type Statement = SqliteDatabase.Statement<unknown[]>;
-
 /** Hands the lists of the statement that runs to the functions that show them. */
 export class SqliteLists {
   #current: readonly SqliteList[] = [];
@@ -42,25 +40,9 @@ export class SqliteLists {
     for (let width = 1; width <= columnsMax; width += 1) this.#define(sqlite, width);
   }
 
-  /** The statement as it is, but for parameters that are lists. */
-  statement(statement: Statement): ListStatement {
-    const using =
-      <A>(run: (parameters: readonly unknown[]) => A) =>
-      (parameters: readonly unknown[]) =>
-        this.#with(parameters, run);
-    return {
-      reader: statement.reader,
-      all: using((parameters) => statement.all(parameters)),
-      run: using((parameters) => statement.run(parameters)),
-      iterate: (parameters) => {
-        // Its rows are read later, when other statements' lists are the current ones.
-        assert(!parameters.some((each) => each instanceof SqliteList), 'sqlite-list-iterated');
-        return statement.iterate(parameters);
-      },
-    };
-  }
-
-  #with<A>(parameters: readonly unknown[], run: (parameters: readonly unknown[]) => A): A {
+  /** Runs a statement whose parameters may be lists; for SQLite these are numbers. */
+  during<A>(parameters: readonly unknown[], run: (bound: readonly unknown[]) => A): A {
+    if (!parameters.some((each) => each instanceof SqliteList)) return run(parameters);
     const lists: SqliteList[] = [];
     const bound = parameters.map((each) => (each instanceof SqliteList ? lists.push(each) - 1 : each));
     this.#current = lists;
@@ -83,13 +65,6 @@ export class SqliteLists {
       },
     });
   }
-}
-
-export interface ListStatement {
-  readonly reader: boolean;
-  all(parameters: readonly unknown[]): unknown[];
-  run(parameters: readonly unknown[]): SqliteDatabase.RunResult;
-  iterate(parameters: readonly unknown[]): IterableIterator<unknown>;
 }
 
 /** The function that shows lists of so many columns. */

@@ -1,11 +1,11 @@
 import SqliteDatabase from 'better-sqlite3';
-import { Kysely, SqliteDialect } from 'kysely';
+import { Kysely } from 'kysely';
 import { limits } from '../../config/limits.ts';
 import { assert } from '../../domain/errors.ts';
 import { Database } from './database.ts';
 import { sqliteEngine } from './engine.ts';
 import type { Schema } from './schema.ts';
-import { type ListStatement, SqliteLists } from './sqlite-lists.ts';
+import { preparedDialect } from './sqlite-driver.ts';
 
 /**
  * Opens the embedded store. Every commit is fsynced: better-sqlite3's build sets WAL connections to synchronous=NORMAL,
@@ -24,37 +24,7 @@ export function openSqlite(path: string, fatal: (error: unknown) => void): Datab
   assert(sqlite.pragma('synchronous', { simple: true }) === 2, 'sqlite-synchronous-full');
   assert(sqlite.pragma('journal_mode', { simple: true }) === 'wal', 'sqlite-journal-wal');
   let database: Database | null = null;
-  const prepared = new PreparedCache(sqlite, () => database?.countStatement());
-  const kysely = new Kysely<Schema>({ dialect: new SqliteDialect({ database: prepared }) });
+  const kysely = new Kysely<Schema>({ dialect: preparedDialect(sqlite, () => database?.countStatement()) });
   database = new Database({ engine: sqliteEngine, kysely, fatal });
   return database;
-}
-
-const preparedMax = 500;
-
-/** Kysely prepares each statement anew; the texts here are few and fixed, so compiled ones are kept. */
-export class PreparedCache {
-  readonly #sqlite: SqliteDatabase.Database;
-  readonly #onStatement: () => void;
-  readonly #lists: SqliteLists;
-  readonly #statements = new Map<string, ListStatement>();
-
-  constructor(sqlite: SqliteDatabase.Database, onStatement: () => void) {
-    this.#sqlite = sqlite;
-    this.#onStatement = onStatement;
-    this.#lists = new SqliteLists(sqlite);
-  }
-
-  prepare(text: string): ListStatement {
-    this.#onStatement();
-    const known = this.#statements.get(text);
-    if (known !== undefined) return known;
-    const statement = this.#lists.statement(this.#sqlite.prepare<unknown[]>(text));
-    if (this.#statements.size < preparedMax) this.#statements.set(text, statement);
-    return statement;
-  }
-
-  close(): void {
-    this.#sqlite.close();
-  }
 }

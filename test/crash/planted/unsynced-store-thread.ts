@@ -2,7 +2,7 @@
 import assert from 'node:assert';
 import { parentPort, workerData } from 'node:worker_threads';
 import SqliteDatabase from 'better-sqlite3';
-import { Kysely, SqliteDialect } from 'kysely';
+import { Kysely } from 'kysely';
 import type { StoreThreadData } from '../../../src/bin/store-thread.ts';
 import { groupPlanner } from '../../../src/operations/planner.ts';
 import { Database } from '../../../src/store/kysely/database.ts';
@@ -10,7 +10,7 @@ import { sqliteEngine } from '../../../src/store/kysely/engine.ts';
 import { kyselyStore } from '../../../src/store/kysely/kysely-store.ts';
 import { migrate } from '../../../src/store/kysely/migrate.ts';
 import type { Schema } from '../../../src/store/kysely/schema.ts';
-import { PreparedCache } from '../../../src/store/kysely/sqlite.ts';
+import { preparedDialect } from '../../../src/store/kysely/sqlite-driver.ts';
 import { serveStore, tellFatal } from '../../../src/store/thread/serve-store.ts';
 
 const port = parentPort;
@@ -19,9 +19,7 @@ const { file, options }: StoreThreadData = workerData;
 const sqlite = new SqliteDatabase(file);
 sqlite.pragma('journal_mode = WAL');
 sqlite.pragma('synchronous = OFF');
-const kysely = new Kysely<Schema>({
-  dialect: new SqliteDialect({ database: new PreparedCache(sqlite, () => undefined) }),
-});
+const kysely = new Kysely<Schema>({ dialect: preparedDialect(sqlite, () => undefined) });
 const database = new Database({ engine: sqliteEngine, kysely, fatal: (error) => tellFatal(port, error) });
 await migrate(database);
 serveStore(port, kyselyStore(database, groupPlanner, options));
