@@ -5,6 +5,7 @@ import { type Engine, up as initial } from '../../../migrations/0001-initial.ts'
 import { up as parkedBatches } from '../../../migrations/0002-parked-batches.ts';
 import { up as firstPool } from '../../../migrations/0003-first-pool.ts';
 import { up as failedWipes } from '../../../migrations/0004-failed-wipes.ts';
+import { up as rowsByNumber } from '../../../migrations/0005-rows-by-number.ts';
 import { Failure } from '../../domain/errors.ts';
 import type { Database } from './database.ts';
 import { sql } from './sql.ts';
@@ -14,6 +15,7 @@ const migrations: Readonly<Record<string, (db: Kysely<unknown>, engine: Engine) 
   '0002-parked-batches': parkedBatches,
   '0003-first-pool': firstPool,
   '0004-failed-wipes': failedWipes,
+  '0005-rows-by-number': rowsByNumber,
 };
 
 /** Brings the schema up to date, once over all replicas that start together (the migrator holds a lock). Forward only. */

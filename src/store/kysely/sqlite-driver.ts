@@ -16,17 +16,24 @@ import type { Sql } from './sql.ts';
 import { SqliteLists } from './sqlite-lists.ts';
 
 /**
- * SQLite as Kysely's own dialect has it, but for two things. Compiled statements are kept, as their texts are few and
+ * SQLite as Kysely's own dialect has it, but for three things. Migrations are transactions. Compiled statements are kept, as their texts are few and
  * fixed. And ours run at once, as what they are: on the way through a compiled query a short one spends more time than in
  * SQLite.
  */
 export function preparedDialect(sqlite: SqliteDatabase.Database, onStatement: () => void): Dialect {
   return {
-    createAdapter: () => new SqliteAdapter(),
+    createAdapter: () => new PreparedAdapter(),
     createDriver: () => new PreparedDriver(sqlite, onStatement),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
+}
+
+class PreparedAdapter extends SqliteAdapter {
+  /** It is, though Kysely does not use it: a migration that a crash cuts short leaves nothing behind. */
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
 }
 
 class PreparedDriver implements Driver {
