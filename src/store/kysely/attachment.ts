@@ -79,8 +79,7 @@ export async function hostStateReport(
 ): Promise<readonly Answer[]> {
   if (reports.length === 0) return [];
   return database.change(async (tx) => {
-    const ids = tx.engine.texts([...new Set(reports.map(({ attachment }) => attachment))]);
-    const records = await attachmentsById(tx, ids);
+    const records = await attachmentsById(tx, [...new Set(reports.map(({ attachment }) => attachment))]);
     const volumes = await volumesById(tx.db, tx.engine, records);
     const sides = new Map(records.map((record) => [record.id, sideOf(record, volumes.get(record.volume_id))]));
     const answers = reports.map((report) => {
@@ -90,13 +89,12 @@ export async function hostStateReport(
       return result.ok ? { ok: true as const, id: report.attachment } : result;
     });
     await hostSidesWrite(tx, records, sides);
+    const unformatted = records.filter(({ volume_id }) => volumes.get(volume_id)?.formatted === 0);
+    const formatted = unformatted.filter(({ id }) => sides.get(id)?.formatted === true);
+    await writeFormatted(tx, formatted);
+    const left = formatted.length === 0 ? volumes : await volumesById(tx.db, tx.engine, records);
     // Those that went with the report are answered as they were when they went.
-    const went = viewsOver(records, volumes).map((each) => ({
-      ...each,
-      hostSide: sides.get(each.id)?.hostSide ?? each.hostSide,
-    }));
-    const left = await attachmentViews(tx.db, tx.engine, await attachmentsById(tx, ids));
-    const after = new Map([...went, ...left].map((attachment) => [attachment.id, attachment]));
+    const after = new Map(viewsOver(records.map(written(sides)), left).map((view) => [view.id, view]));
     return answers.map((answer) => {
       if (!answer.ok) return answer;
       const attachment = after.get(answer.id);
@@ -106,8 +104,16 @@ export async function hostStateReport(
   });
 }
 
-async function attachmentsById({ db }: Change, ids: ReturnType<SqlEngine['texts']>): Promise<AttachmentTable[]> {
-  return (await sql<AttachmentTable>`SELECT * FROM attachments WHERE id IN ${ids}`.execute(db)).rows;
+async function attachmentsById({ db, engine }: Change, ids: readonly string[]): Promise<AttachmentTable[]> {
+  return (await sql<AttachmentTable>`SELECT * FROM attachments WHERE id IN ${engine.texts(ids)}`.execute(db)).rows;
+}
+
+/** A record as it is once its side is written. */
+function written(sides: ReadonlyMap<string, HostSideOfAttachment>) {
+  return (record: AttachmentTable): AttachmentTable => {
+    const { state = record.state, hostSide = record.host_side } = sides.get(record.id) ?? {};
+    return { ...record, state, host_side: hostSide };
+  };
 }
 
 export function sideOf(record: AttachmentTable, volume: VolumeTable | undefined): HostSideOfAttachment {
@@ -136,7 +142,7 @@ const sideColumns = {
   proof: 'text',
 } as const satisfies Readonly<Record<string, ColumnType>>;
 
-/** Writes what differs from the records: sides, formatted volumes, and wakes the batches that waited for "gone". */
+/** Writes what differs from the records, and wakes the batches that waited for "gone". */
 export async function hostSidesWrite(
   tx: Change,
   records: readonly AttachmentTable[],
@@ -147,10 +153,6 @@ export async function hostSidesWrite(
     return side === undefined ? [] : [{ record, side }];
   });
   await writeSides(tx, pairs.filter(differs));
-  await writeFormatted(
-    tx,
-    pairs.filter(({ side }) => side.formatted).map(({ record }) => record),
-  );
   const released = pairs.filter(({ side }) => side.released).map(({ record }) => record);
   await wakeBatches(tx, released);
   await removeCutOff(

@@ -25,6 +25,7 @@ export class Database {
   readonly kysely: Kysely<Schema>;
   /** Each statement for itself, on whatever connection is free. */
   readonly connection: Connection;
+  readonly #begin: Sql;
   readonly #fatal: (error: unknown) => void;
   readonly #over: (connection: StatementConnection) => Connection;
   #statements = 0;
@@ -41,6 +42,7 @@ export class Database {
   }) {
     this.engine = options.engine;
     this.kysely = options.kysely;
+    this.#begin = sql.raw(options.engine.begin);
     this.connection = new Connection(this.kysely.getExecutor(), {
       run: (statement) => this.#lent((connection) => connection.run(statement)),
     });
@@ -126,7 +128,7 @@ export class Database {
   }
 
   async #attempt<T>(db: Connection, work: (db: Connection) => Promise<T>): Promise<T> {
-    await sql.raw(this.engine.begin).execute(db);
+    await db.run(this.#begin);
     let answer: T;
     try {
       answer = await work(db);
@@ -136,7 +138,7 @@ export class Database {
     }
     // A COMMIT whose answer was lost is never repeated: callers find out by the ids that they assigned beforehand.
     try {
-      await sql.raw('COMMIT').execute(db);
+      await db.run(ends.commit);
     } catch (error) {
       await rollback(db);
       throw error;
@@ -222,8 +224,9 @@ export async function together<T extends readonly Promise<unknown>[]>(...work: T
 export async function together(...work: readonly Promise<unknown>[]): Promise<unknown[]> {
   try {
     return await Promise.all(work);
-  } finally {
+  } catch (error) {
     await Promise.allSettled(work);
+    throw error;
   }
 }
 
@@ -231,11 +234,10 @@ type Answers<T extends readonly Promise<unknown>[]> = { -readonly [Index in keyo
 
 /** Whatever is left of a transaction must not become part of the connection's next one. */
 async function rollback(db: Connection): Promise<void> {
-  await sql
-    .raw('ROLLBACK')
-    .execute(db)
-    .catch(() => undefined);
+  await db.run(ends.rollback).catch(() => undefined);
 }
+
+const ends = { commit: sql.raw('COMMIT'), rollback: sql.raw('ROLLBACK') };
 
 function unused(): never {
   throw new Error('a transaction has an executor and needs no dialect');

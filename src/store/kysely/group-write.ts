@@ -51,6 +51,7 @@ export async function writePlan(
 }
 
 async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]): Promise<void> {
+  if (changes.length === 0) return;
   const kinds = split(changes, volumeDifferences, volumeRecord);
   const unnamed = kinds.changed.filter(({ record }) => record.name === null);
   const named = kinds.changed.filter(({ record }) => record.name !== null);
@@ -66,6 +67,7 @@ async function writeVolumes(tx: Change, changes: readonly Changed<VolumeRow>[]):
 const stampedColumns: Columns = { ...attachmentColumns, changed_at_commit: 'bigint' };
 
 async function writeAttachments(tx: Change, changes: readonly Changed<AttachmentRow>[]): Promise<void> {
+  if (changes.length === 0) return;
   const stamp = { changed_at_commit: tx.commit };
   const kinds = split(changes, attachmentDifferences, (row) => ({ ...attachmentRecord(row), ...stamp }));
   const changed = kinds.changed.map(({ record, columns }) => ({ record, columns: [...columns, 'changed_at_commit'] }));
@@ -80,6 +82,7 @@ async function writeAttachments(tx: Change, changes: readonly Changed<Attachment
 const policyMarks: ReadonlySet<string> = new Set(['held_by', 'pending_operation', 'state']);
 
 async function writeFlowPolicies(tx: Change, changes: readonly Changed<FlowPolicyRow>[]): Promise<void> {
+  if (changes.length === 0) return;
   const kinds = split(changes, flowPolicyDifferences, flowPolicyRecord);
   await together(
     removeRows(tx, 'flow_policies', kinds.removed),

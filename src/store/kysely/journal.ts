@@ -304,7 +304,9 @@ export class KyselyJournalStore implements JournalStore {
     tx: Change,
     records: readonly BatchTable[],
   ): Promise<{ batches: PendingBatch[]; earlier: EarlierOperations }> {
-    const begun = records.filter(({ state }) => state === 'running').map(({ seq }) => ({ seq }));
+    // A batch of one operation ends with it.
+    const some = records.filter(({ state, operation_count: count }) => state === 'running' && count > 1);
+    const begun = some.map(({ seq }) => ({ seq }));
     if (begun.length === 0) return { batches: records.map((record) => pendingBatch(record, [])), earlier: new Map() };
     const { rows } = await sql<OperationTable>`
       SELECT o.* FROM ${tx.engine.rows(begun, { seq: 'bigint' })} b JOIN operations o

@@ -35,10 +35,7 @@ export async function insertRows(
   rows: readonly object[],
 ): Promise<void> {
   if (rows.length === 0) return;
-  const { targets, values } = insertTexts(columns);
-  await sql`INSERT INTO ${sql.id(table)} (${targets}) SELECT ${values} FROM ${engine.rows(rows, columns)} c`.execute(
-    db,
-  );
+  await sql`${insertText(table, columns)} ${engine.rows(rows, columns)} c`.execute(db);
 }
 
 export async function removeRows({ db, engine }: Place, table: string, rows: readonly Versioned[]): Promise<void> {
@@ -63,7 +60,7 @@ export async function updateRows<T extends Versioned>(
 ): Promise<void> {
   const bySet = Map.groupBy(changed, (one) => one.columns.join());
   const updates = [...bySet.values()].map((rows) => {
-    const texts = updateTexts(columns, rows[0]?.columns ?? [], unversioned);
+    const texts = updateTexts({ table, columns, unversioned }, rows[0]?.columns ?? []);
     return updateColumns(place, table, texts, rows);
   });
   await together(...updates);
@@ -72,13 +69,12 @@ export async function updateRows<T extends Versioned>(
 async function updateColumns<T extends Versioned>(
   { db, engine }: Place,
   table: string,
-  { types, sets }: UpdateTexts,
+  { types, update }: UpdateTexts,
   changed: readonly ChangedRecord<T>[],
 ): Promise<void> {
   const records = changed.map(({ record }) => record);
-  const answer = await sql`
-    UPDATE ${sql.id(table)} AS t SET ${sets}
-    FROM ${engine.rows(records, types)} c WHERE t.id = c.id AND t.version = c.version`.execute(db);
+  const answer =
+    await sql`${update} FROM ${engine.rows(records, types)} c WHERE t.id = c.id AND t.version = c.version`.execute(db);
   assertAffected(answer, changed, `write-changed-${table}`);
 }
 
@@ -89,35 +85,45 @@ export function assertAffected(answer: QueryResult<unknown>, rows: readonly unkn
 
 const versionedColumns: Columns = { id: 'text', version: 'bigint' };
 
-const insertTexts = perObject((columns: Columns) => {
-  const names = Object.keys(columns);
-  return {
-    targets: sql.fixed(sql.join(names.map((name) => sql.id(name)))),
-    values: sql.fixed(sql.join(names.map((name) => sql`c.${sql.id(name)}`))),
-  };
-});
+const insertsOf = perObject((_columns: Columns) => new Map<string, Sql>());
+
+function insertText(table: string, columns: Columns): Sql {
+  return known(insertsOf(columns), table, () => {
+    const names = Object.keys(columns).map((name) => sql.id(name));
+    const values = names.map((name) => sql`c.${name}`);
+    return sql.fixed(sql`INSERT INTO ${sql.id(table)} (${sql.join(names)}) SELECT ${sql.join(values)} FROM`);
+  });
+}
 
 interface UpdateTexts {
   readonly types: Columns;
-  readonly sets: Sql;
+  readonly update: Sql;
+}
+
+interface Updated {
+  readonly table: string;
+  readonly columns: Columns;
+  readonly unversioned: ReadonlySet<string>;
 }
 
 const updatesOf = perObject((_columns: Columns) => new Map<string, UpdateTexts>());
 
-function updateTexts(columns: Columns, names: readonly string[], unversioned: ReadonlySet<string>): UpdateTexts {
-  const known = updatesOf(columns);
-  const key = names.join();
-  const texts = known.get(key) ?? newUpdateTexts(columns, names, unversioned);
-  known.set(key, texts);
-  return texts;
+function updateTexts({ table, columns, unversioned }: Updated, names: readonly string[]): UpdateTexts {
+  return known(updatesOf(columns), `${table} ${names.join()}`, () => {
+    const isVersioned = !names.every((name) => unversioned.has(name));
+    const sets = names.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
+    const version = isVersioned ? sql`version = t.version + 1` : sql`version = t.version`;
+    return {
+      types: Object.fromEntries(['id', ...names, 'version'].map((name) => [name, columns[name] ?? 'text'] as const)),
+      update: sql.fixed(sql`UPDATE ${sql.id(table)} AS t SET ${sql.join([...sets, version])}`),
+    };
+  });
 }
 
-function newUpdateTexts(columns: Columns, names: readonly string[], unversioned: ReadonlySet<string>): UpdateTexts {
-  const isVersioned = !names.every((name) => unversioned.has(name));
-  const sets = names.map((name) => sql`${sql.id(name)} = c.${sql.id(name)}`);
-  const version = isVersioned ? sql`version = t.version + 1` : sql`version = t.version`;
-  return {
-    types: Object.fromEntries(['id', ...names, 'version'].map((name) => [name, columns[name] ?? 'text'] as const)),
-    sets: sql.fixed(sql.join([...sets, version])),
-  };
+function known<T>(texts: Map<string, T>, key: string, make: () => T): T {
+  const found = texts.get(key);
+  if (found !== undefined) return found;
+  const text = make();
+  texts.set(key, text);
+  return text;
 }

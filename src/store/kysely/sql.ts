@@ -34,6 +34,7 @@ export class Sql<T = unknown> implements Expression<T> {
 
   /** The parameters in their order, and the texts before, between and behind them. */
   flat(): { readonly texts: readonly string[]; readonly parameters: readonly SqlValue[] } {
+    if (this.#values.every(isParameter)) return { texts: this.#texts, parameters: this.#values };
     const texts = [''];
     const parameters: SqlValue[] = [];
     this.#write(texts, parameters);
@@ -47,7 +48,8 @@ export class Sql<T = unknown> implements Expression<T> {
 
   #write(texts: string[], parameters: SqlValue[]): void {
     append(texts, this.#texts[0]);
-    for (const [index, value] of this.#values.entries()) {
+    for (let index = 0; index < this.#values.length; index += 1) {
+      const value = this.#values[index] ?? null;
       if (value instanceof Sql) value.#write(texts, parameters);
       else {
         parameters.push(value);
@@ -56,6 +58,10 @@ export class Sql<T = unknown> implements Expression<T> {
       append(texts, this.#texts[index + 1]);
     }
   }
+}
+
+function isParameter(value: SqlValue | Sql): value is SqlValue {
+  return !(value instanceof Sql);
 }
 
 export const sql = Object.assign(template, { id, ref, lit, raw, join, limit, fixed });
