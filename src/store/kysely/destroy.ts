@@ -7,11 +7,9 @@ import type { VolumeState } from '../../domain/volume.ts';
 import type { DestroyRequest } from '../../storage-node/storage-node.ts';
 import type { ErasureEffect, VolumeSettle } from '../store.ts';
 import type { Change, Database } from './database.ts';
-import { erasuresTake, type TakeOptions, unreferenced, volumesDelay, working } from './erasure.ts';
+import { erasuresTake, type Taken, type TakeOptions, unreferenced, volumesDelay, working } from './erasure.ts';
 import { poolsRemoveEmpty } from './pool.ts';
 import { deltasOf, poolCountsApply, type StateChange } from './pool-counts.ts';
-import { volumeRow } from './rows.ts';
-import type { VolumeTable } from './schema.ts';
 import { type Failed, settledColumns, sortResults, volumesQuarantine } from './settle.ts';
 import { sql } from './sql.ts';
 
@@ -54,7 +52,12 @@ async function quarantine(tx: Change, list: readonly Failed[], from: VolumeState
   return kept.map(({ pool }) => ({ pool, from, to: 'failed' }));
 }
 
-function destroyEffect(record: VolumeTable): ErasureEffect<DestroyRequest> {
-  const { id: volumeId, storageNode, generation, backend } = volumeRow(record);
-  return { storageNode, mediumFailures: record.medium_failures, request: { volumeId, generation, backend } };
+function destroyEffect({
+  id: volumeId,
+  storage_node: storageNode,
+  generation,
+  backend,
+  medium_failures: mediumFailures,
+}: Taken): ErasureEffect<DestroyRequest> {
+  return { storageNode, mediumFailures, request: { volumeId, generation, backend } };
 }

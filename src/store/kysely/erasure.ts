@@ -30,24 +30,33 @@ interface Takeable {
   readonly still: Sql;
 }
 
+const takenColumns = [
+  ...(['id', 'storage_node', 'generation', 'backend', 'media_generation', 'size_bytes'] as const),
+  ...(['filesystem', 'medium_failures'] as const),
+] as const;
+const taken = sql.fixed(sql.join(takenColumns.map((column) => sql.id(column))));
+
+/** What a node has to know of a volume to erase it. */
+export type Taken = Pick<VolumeTable, (typeof takenColumns)[number]>;
+
 /** Each under a new generation, and a lease. */
 export async function erasuresTake(
   database: Database,
   which: Takeable,
   { all, atMost }: TakeOptions,
-): Promise<readonly VolumeTable[]> {
+): Promise<readonly Taken[]> {
   const { now } = database.engine;
   const leaseOver = all ? sql`TRUE` : sql`lease_until <= ${now}`;
   const due = sql`${which.due} AND ${leaseOver}`;
   const any = await database.read((db) => sql`SELECT 1 FROM volumes WHERE ${due} LIMIT 1`.execute(db));
   if (any.rows.length === 0) return [];
   return database.change(async (tx) => {
-    const { rows } = await sql<VolumeTable>`
+    const { rows } = await sql<Taken>`
       UPDATE volumes SET generation = ${tx.commit}, lease_until = ${now} + ${sql.lit(limits.wipeLeaseMs)},
         effect = 'issued', version = version + 1
       WHERE id IN (SELECT id FROM volumes WHERE ${due} ORDER BY ${takeOrder(all)} ${sql.limit(atMost)})
         AND ${which.still} AND ${leaseOver}
-      RETURNING *`.execute(tx.db);
+      RETURNING ${taken}`.execute(tx.db);
     return rows;
   });
 }

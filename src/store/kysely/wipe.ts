@@ -9,15 +9,14 @@
 
 import { assert } from '../../domain/errors.ts';
 import { newSerial, wwidOf } from '../../domain/ids.ts';
+import type { FilesystemType } from '../../domain/volume.ts';
 import type { WipeRequest } from '../../storage-node/storage-node.ts';
 import type { ErasureEffect, VolumeSettle } from '../store.ts';
 import type { StoredWipeProof } from '../views.ts';
 import type { Change, Database } from './database.ts';
 import type { ColumnType } from './engine.ts';
-import { erasuresTake, type TakeOptions, unreferenced, volumesDelay } from './erasure.ts';
+import { erasuresTake, type Taken, type TakeOptions, unreferenced, volumesDelay } from './erasure.ts';
 import { deltasOf, poolCountsApply } from './pool-counts.ts';
-import { volumeRow } from './rows.ts';
-import type { VolumeTable } from './schema.ts';
 import { type Done, settledColumns, sortResults, type VolumeInPool, volumesQuarantine } from './settle.ts';
 import { type Sql, sql } from './sql.ts';
 
@@ -100,9 +99,10 @@ function withNewIdentity({ id, generation, formatted, proof }: Done, now: number
   return { id, generation, formatted, serial, wwid: wwidOf(serial), proof: JSON.stringify(stored) };
 }
 
-function wipeEffect(record: VolumeTable): ErasureEffect<WipeRequest> {
-  const { id: volumeId, storageNode, generation, mediaGeneration, backend, sizeBytes, filesystem } = volumeRow(record);
-  const media = { oldMediaGeneration: mediaGeneration, newMediaGeneration: generation };
+function wipeEffect(volume: Taken): ErasureEffect<WipeRequest> {
+  const { id: volumeId, generation, backend, size_bytes: sizeBytes } = volume;
+  const media = { oldMediaGeneration: volume.media_generation, newMediaGeneration: generation };
+  const filesystem = volume.filesystem as FilesystemType;
   const request = { volumeId, generation, ...media, backend, sizeBytes, filesystem };
-  return { storageNode, mediumFailures: record.medium_failures, request };
+  return { storageNode: volume.storage_node, mediumFailures: volume.medium_failures, request };
 }
