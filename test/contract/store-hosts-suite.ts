@@ -131,6 +131,16 @@ function reportTests(open: OpenWorld): void {
     t.true((await world.resources.volumeGet('data'))?.formatted);
   });
 
+  test('a report is answered with what is read afterwards', async (t) => {
+    const world = await open(t);
+    const attachment = await attached(world);
+    await sql`UPDATE volumes SET formatted = 0`.execute(world.database.kysely);
+    for (const side of ['claimed', 'formatted', 'attached', 'attached', 'gone'] as const) {
+      const answer = await report(world, { attachment, side });
+      t.deepEqual(answer, await world.resources.attachmentGet(attachment), side);
+    }
+  });
+
   test('one call takes reports of many attachments in order, and answers each', async (t) => {
     const world = await open(t);
     const attachment = await attached(world);

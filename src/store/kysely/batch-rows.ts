@@ -16,6 +16,8 @@ const changedColumns = {
   parked: 'text',
 } as const;
 
+export const seqColumns: Columns = { seq: 'bigint' };
+
 const changeColumns: Columns = { seq: 'bigint', ...changedColumns };
 
 const batchColumns: Readonly<Record<keyof BatchTable, Columns[string]>> = {

@@ -17,7 +17,7 @@ import type {
   Wait,
 } from '../group.ts';
 import { type Connection, together } from './database.ts';
-import type { SqlEngine } from './engine.ts';
+import type { Columns, SqlEngine } from './engine.ts';
 import { attachmentRow, flowPolicyRow, hostRow, poolRow, storageNodeRow, volumeRow } from './rows.ts';
 import type {
   AttachmentTable,
@@ -131,8 +131,9 @@ export class GroupLoader {
         : null,
     ].filter((set) => set !== null);
     if (sets.length === 0) return [];
-    const { rows } =
-      await sql<VolumeTable>`SELECT * FROM volumes WHERE id IN (${sql.join(sets, sql` UNION `)})`.execute(this.#db);
+    const { rows } = await sql<VolumeTable>`SELECT * FROM volumes WHERE id IN (${sql.join(sets, union)})`.execute(
+      this.#db,
+    );
     return rows.map(volumeRow);
   }
 
@@ -145,7 +146,7 @@ export class GroupLoader {
     if (wanted.size === 0) return [];
     const pools = this.#engine.rows(
       [...wanted.keys()].map((pool) => ({ pool })),
-      { pool: 'text' },
+      poolColumns,
     );
     const most = Math.max(...wanted.values());
     const where = sql`f.pool = p.pool AND f.state = 'free'`;
@@ -186,13 +187,16 @@ export class GroupLoader {
   ): Promise<FlowPolicyRow[]> {
     if (ids.length === 0 && keys.length === 0) return [];
     const { rows: table, texts } = this.#engine;
-    const wanted = table(keys, { initiator_wwpn: 'text', target_wwpn: 'text', namespace: 'text' });
-    const { rows } = await sql<FlowPolicyTable>`
-      SELECT * FROM flow_policies WHERE id IN (
-        SELECT f.id FROM ${wanted} k JOIN flow_policies f
-          ON f.initiator_wwpn = k.initiator_wwpn AND f.target_wwpn = k.target_wwpn AND f.namespace = k.namespace
-        UNION SELECT id FROM flow_policies WHERE id IN ${texts(ids)}
-        UNION SELECT id FROM flow_policies WHERE held_by IN ${texts(batches)})`.execute(this.#db);
+    const sets = [
+      keys.length > 0
+        ? sql`SELECT f.id FROM ${table(keys, flowKeyColumns)} k JOIN flow_policies f
+            ON f.initiator_wwpn = k.initiator_wwpn AND f.target_wwpn = k.target_wwpn AND f.namespace = k.namespace`
+        : null,
+      ids.length > 0 ? sql`SELECT id FROM flow_policies WHERE id IN ${texts(ids)}` : null,
+      batches.length > 0 ? sql`SELECT id FROM flow_policies WHERE held_by IN ${texts(batches)}` : null,
+    ].filter((set) => set !== null);
+    const { rows } =
+      await sql<FlowPolicyTable>`SELECT * FROM flow_policies WHERE id IN (${sql.join(sets, union)})`.execute(this.#db);
     return rows.map(flowPolicyRow);
   }
 
@@ -209,7 +213,7 @@ export class GroupLoader {
     const most = Math.max(...needs.map(({ count }) => count));
     const pairs = this.#engine.rows(
       needs.map(({ initiatorWwpn, targetWwpn }) => ({ initiator: initiatorWwpn, target: targetWwpn })),
-      { initiator: 'text', target: 'text' },
+      pairColumns,
     );
     const where = sql`f.initiator_wwpn = p.initiator AND f.target_wwpn = p.target AND f.attachment IS NULL`;
     const freed = this.#engine.joinFirst('luns', { as: 'l', key: 'lun', where, limit: most });
@@ -223,6 +227,13 @@ export class GroupLoader {
     return needs.map((need) => lunsOf(need, rows));
   }
 }
+
+const union = sql` UNION `;
+
+/** Kept by the engine as long as they are the same objects. */
+const poolColumns: Columns = { pool: 'text' };
+const pairColumns: Columns = { initiator: 'text', target: 'text' };
+const flowKeyColumns: Columns = { initiator_wwpn: 'text', target_wwpn: 'text', namespace: 'text' };
 
 function lunsOf(
   { initiatorWwpn, targetWwpn }: LunNeed,

@@ -73,7 +73,7 @@ export class JournalAppender {
       idempotency === null ? [] : [{ principal: principal.id, route: idempotency.route, key: idempotency.key }],
     );
     if (keys.length === 0) return new Map();
-    const list = this.#engine.rows(keys, { principal: 'text', route: 'text', key: 'text' });
+    const list = this.#engine.rows(keys, askedColumns);
     const { rows } = await sql<Schema['idempotency']>`
       SELECT i.* FROM ${list} k JOIN idempotency i
         ON i.principal = k.principal AND i.route = k.route AND i.key = k.key`.execute(db);
@@ -109,6 +109,8 @@ function acceptedRecord(batch: NewBatch, seq: number, now: number): BatchTable {
     parked: null,
   };
 }
+
+const askedColumns: Columns = { principal: 'text', route: 'text', key: 'text' };
 
 const keyColumns: Columns = {
   principal: 'text',

@@ -1,6 +1,7 @@
 import { limits } from '../../config/limits.ts';
 import { type Batch, batchOf, type Operation, type OperationSpec, operationId } from '../../domain/operation.ts';
 import type { Backlog, OperationFilter, Page, PageRequest } from '../store.ts';
+import { seqColumns } from './batch-rows.ts';
 import type { Connection, Database } from './database.ts';
 import type { SqlEngine } from './engine.ts';
 import { positionsPerBatch } from './group-write.ts';
@@ -153,7 +154,7 @@ async function operationsOf(
 ): Promise<OperationTable[]> {
   const seqs = batches.map(({ seq }) => ({ seq }));
   const { rows } = await sql<OperationTable>`
-    SELECT o.* FROM ${engine.rows(seqs, { seq: 'bigint' })} b JOIN operations o
+    SELECT o.* FROM ${engine.rows(seqs, seqColumns)} b JOIN operations o
       ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
     db,
   );

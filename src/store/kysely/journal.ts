@@ -16,6 +16,7 @@ import type {
   Page,
   PageRequest,
 } from '../store.ts';
+import { seqColumns } from './batch-rows.ts';
 import { type Change, type Database, together } from './database.ts';
 import { GroupLoader } from './group-load.ts';
 import { asMistakes, blaming, GroupMistake, groupOrEach } from './group-mistake.ts';
@@ -309,7 +310,7 @@ export class KyselyJournalStore implements JournalStore {
     const begun = some.map(({ seq }) => ({ seq }));
     if (begun.length === 0) return { batches: records.map((record) => pendingBatch(record, [])), earlier: new Map() };
     const { rows } = await sql<OperationTable>`
-      SELECT o.* FROM ${tx.engine.rows(begun, { seq: 'bigint' })} b JOIN operations o
+      SELECT o.* FROM ${tx.engine.rows(begun, seqColumns)} b JOIN operations o
         ON o.position >= b.seq * ${sql.lit(positionsPerBatch)} AND o.position < (b.seq + 1) * ${sql.lit(positionsPerBatch)}`.execute(
       tx.db,
     );
