@@ -303,7 +303,8 @@ export class Mounts {
     if (confirmed.status === 'rejected') await this.#context.journal.remove([record.id]);
     if (stored.status === 'rejected') throw stored.reason;
     if (confirmed.status === 'rejected') throw confirmed.reason;
-    return { ...confirmed.value, existing: true };
+    // This host's own: once the mounts before it are gone, nobody else would end it.
+    return { ...confirmed.value, existing: false };
   }
 
   /** The controller still grants it. */

@@ -5,8 +5,12 @@
 export class PresenceReports {
   readonly #underWay = new Map<string, Promise<void>>();
 
-  /** Once the caller has gone on: in this process the controller's work would come before its answer. */
+  /**
+   * Once the caller has gone on: in this process the controller's work would come before its answer. While the same is
+   * being told already, there is nothing more to tell.
+   */
   begin(attachmentId: string, send: () => Promise<unknown>): void {
+    if (this.#underWay.has(attachmentId)) return;
     const told = nextTurn()
       .then(send)
       .then(() => undefined)

@@ -84,6 +84,7 @@ test('HAZARDS 3: a container that holds the filesystem keeps the volume detachin
   const machine = await StandaloneMachine.start(t);
   await machine.controller.volumeCreate({ name: 'data' });
   const { id, path } = await machine.mount('data');
+  await comesTo(t, machine, StandaloneMachine.ofMounted(1));
   const release = await holdMounts(t);
   const error = await t.throwsAsync(machine.unmount(id), { instanceOf: Failure });
   t.is(error.code, 'device-busy');

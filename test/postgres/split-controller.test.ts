@@ -105,7 +105,8 @@ test('an agent mounts through an API replica what the worker exports, and what i
   await api.client.volumeCreate({ name: 'data' });
   const { id, path } = await agent.mount('data');
   writeFileSync(join(path, 'file'), 'bytes');
-  t.is((await api.client.attachmentPage()).items[0]?.state, 'attached');
+  const state = async () => (await api.client.attachmentPage()).items[0]?.state;
+  await until(async () => (await state()) === 'attached', { what: 'the controller has heard of its device' });
   await agent.unmount(id);
   await until(async () => (await api.client.attachmentPage()).items.length === 0, { what: 'it is detached' });
   await api.client.volumeDelete('data');

@@ -2,7 +2,7 @@
  * The controller as the agent sees it, in memory: epochs, claims, `stale-epoch`, detaching until the host says "gone".
  *
  * Faults it can show: `away` (answers nothing), `lost` (a named call takes effect and its answer is lost), `silent` (a
- * named call never answers), a slow release. `onRelease` tells who watches it that an attachment has ended.
+ * named call never answers). `onRelease` tells who watches it that an attachment has ended.
  */
 
 import type {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 /** An attachment that was there before the mount: a user's, that of a new owner, or what a lost answer left. */
 import test from 'ava';
 import { Failure } from '../../../src/domain/errors.ts';
@@ -73,5 +74,23 @@ test("an attachment whose answer was lost is this host's own: a failed mount giv
   await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'controller-unavailable' });
   world.host.failing.set('mount', new Failure('device-error', 'mount failed'));
   await t.throwsAsync(agent.mount({ volume: 'data' }), { code: 'device-error' });
+  t.deepEqual(world.state(agent), world.complete());
+});
+
+test("a second mount that fails while the first one goes leaves nothing of this host's own attachment", async (t) => {
+  const world = await AgentWorld.make(t);
+  world.addVolume('data');
+  const { host } = world;
+  const agent = await world.start();
+  const { id } = await agent.mount({ volume: 'data' });
+  const path = join(world.directory, 'second');
+  host.failingLate.set('mount', new Failure('deadline-exceeded', 'mount(2) did not return'));
+  host.busyPaths.add(path);
+  await t.throwsAsync(agent.mount({ volume: 'data', path }), { code: 'deadline-exceeded' });
+  host.failingLate.clear();
+  await agent.unmount(id);
+  t.like(agent.mounts()[0], { path, state: 'unmounting' });
+  host.busyPaths.clear();
+  await agent.reconcile();
   t.deepEqual(world.state(agent), world.complete());
 });
