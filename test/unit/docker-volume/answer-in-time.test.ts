@@ -72,11 +72,12 @@ test('an unmount that takes too long is told as going on, does so, and its repea
     t.is(status, 500);
     t.regex(String(body.Err), /^Volume "data" is still being unmounted, .*goes on by itself.* the same command again/);
   }
-  t.is(flush.calls(), 1);
+  await until(() => flush.calls() === 1, { what: 'the host is asked for it' });
   flush.goOn();
   await until(() => world.agents.controller.attachments.size === 0, { what: 'it is unmounted' });
   t.deepEqual([world.agents.host.mounts, world.agents.host.devices, world.agent.mounts()], [[], [], []]);
   t.like(world.ended.at(-1), { method: 'VolumeDriver.Unmount', outcome: 'unavailable' });
+  t.is(flush.calls(), 1);
 });
 
 test('a removal that takes too long is told as going on, and does so', async (t) => {
@@ -86,15 +87,17 @@ test('a removal that takes too long is told as going on, and does so', async (t)
     const { body } = await world.call('VolumeDriver.Remove', { Name: 'data' });
     t.regex(String(body.Err), /^Volume "data" is still being removed, .*goes on by itself/);
   }
-  t.is(deletion.calls(), 1);
+  await until(() => deletion.calls() === 1, { what: 'the deletion is asked for' });
   deletion.goOn();
   await until(() => world.agents.controller.volumes.size === 0, { what: 'it is removed' });
+  t.is(deletion.calls(), 1);
 });
 
 test('what fails after it was answered as going on is to be read in the log', async (t) => {
   const world = await impatientWorld(t, 'VolumeDriver.Remove');
   const deletion = heldDeletion(world);
   await world.call('VolumeDriver.Remove', { Name: 'data' });
+  await until(() => deletion.calls() === 1, { what: 'the deletion is asked for' });
   deletion.fail(new Failure('storage-failed', 'The storage node could not.'));
   const failed = () => world.logged.find((fields) => 'code' in fields && fields.code === 'storage-failed');
   await until(() => failed() !== undefined, { what: 'the failure is logged' });
