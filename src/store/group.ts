@@ -171,7 +171,7 @@ export interface PoolRow {
   readonly retired: number;
 }
 
-/** `issued`: with a worker, or a reconciler, under a lease; `done`: carried out, the batch undecided; `undo`: the way back is issued. */
+/** `issued`: with a worker, or the erasure, under a lease; `done`: carried out, the batch undecided; `undo`: the way back is issued. */
 export type EffectState = 'issued' | 'done' | 'undo';
 
 export interface VolumeRow {
@@ -195,6 +195,7 @@ export interface VolumeRow {
   readonly readers: number;
   readonly heldBy: string | null;
   readonly pendingOperation: string | null;
+  /** The pending operation's; without one, that of the erasure (of a wiping or retired volume), always `issued`. */
   readonly effect: EffectState | null;
   readonly leaseUntil: number;
   readonly failureReason: string | null;

@@ -137,7 +137,7 @@ export function phasesOf(service: Service, store: StoreImage | null, unanswered:
       'decision',
     ),
     ...has(
-      volumes.some((row) => row.effect !== null),
+      volumes.some((row) => row.effect !== null && row.pending_operation !== null),
       'provision effect',
     ),
     ...has(

@@ -306,6 +306,8 @@ function differences(what: string, sides: { readonly store: string[]; readonly n
   return [...missing, ...strange];
 }
 
+/** A wipe, or the destruction of a retired volume, that is under way holds nothing: nobody's operation waits for it. */
+const isErased = sql`state IN ('wiping', 'retired')`;
 const marks = sql`held_by IS NOT NULL OR pending_operation IS NOT NULL`;
 const held = sql`a.volume_id = v.id AND a.state <> 'quarantined'`;
 
@@ -313,7 +315,7 @@ const mustBeEmpty = {
   'open batches': sql`SELECT id FROM batches WHERE state <> 'ended' OR ready = 1 OR lease_until > 0`,
   blocks: sql`SELECT blocker AS id FROM blocks`,
   waits: sql`SELECT operation AS id FROM waits`,
-  'held volumes': sql`SELECT id FROM volumes WHERE ${marks} OR effect IS NOT NULL`,
+  'held volumes': sql`SELECT id FROM volumes WHERE ${marks} OR (effect IS NOT NULL AND NOT ${isErased})`,
   'held attachments': sql`SELECT id FROM attachments WHERE ${marks} OR effect IS NOT NULL`,
   'held policies': sql`SELECT id FROM flow_policies WHERE ${marks} OR state <> 'active'`,
   'volumes with a wrong writer': sql`SELECT v.id FROM volumes v WHERE coalesce(v.writer, '') <> coalesce(
