@@ -2,7 +2,7 @@
  * The configuration as the program sees it: read once, complete, frozen, each alternative with exactly what it needs.
  * Nobody else reads the environment or the file.
  */
-import { dirname } from 'node:path';
+import { normalize } from 'node:path';
 import { formatByteCount, leastBytesOf, wholeSectors } from '../domain/byte-count.ts';
 import { Failure } from '../domain/errors.ts';
 import type { FilesystemType } from '../domain/volume.ts';
@@ -103,13 +103,12 @@ export interface LogConfig {
 
 /** Throws `invalid-configuration` where one setting needs or contradicts another. */
 export function configOf(values: SettingValues): Config {
-  const { dataDir, socketDirectory } = values;
+  const { dataDir } = values;
   return deepFreeze({
     dataDir,
     adminTokenFile: `${dataDir}/admin.token`,
     listen: values.listen,
-    controllerSocket: `${socketDirectory}/controller.sock`,
-    agentSocket: `${socketDirectory}/agent.sock`,
+    ...ownSocketsOf(values),
     store: storeOf(values),
     queue: queueOf(values),
     metrics: values.metrics,
@@ -191,7 +190,8 @@ function reconcileOf(values: SettingValues): Config['reconcile'] {
 }
 
 const rootSocketDirectory = '/run/fc-redirect';
-const defaultDockerSocket = '/run/docker/plugins/fc.sock';
+const pluginDirectory = '/run/docker/plugins';
+const defaultDockerSocket = `${pluginDirectory}/fc.sock`;
 
 /** An instance whose sockets are elsewhere is a second one, or a user's own: it leaves the machine's plugin alone. */
 function dockerOf(values: SettingValues): DockerConfig {
@@ -214,12 +214,27 @@ function podmanSocketOf(values: SettingValues, enginesPath: string): string | nu
   if (path === null) return null;
   if (removes !== 'own')
     throw contradiction('docker.podmanSocket needs docker.removes: own; with any, it changes nothing');
-  if (path === enginesPath || dirname(path) === dirname(defaultDockerSocket)) {
-    throw contradiction(
-      `docker.podmanSocket is ${path}, where Docker finds it as well; any other directory is accepted`,
-    );
+  const place = placeOf(path);
+  // Docker looks for <name>.sock and for <name>/<name>.sock.
+  if (place === placeOf(enginesPath) || place.startsWith(`${pluginDirectory}/`)) {
+    const accepted = `any other directory is accepted that is not below ${pluginDirectory}`;
+    throw contradiction(`docker.podmanSocket is ${path}, where Docker finds it as well; ${accepted}`);
+  }
+  const own = Object.values(ownSocketsOf(values));
+  if (own.some((each) => placeOf(each) === place)) {
+    const accepted = `any path but ${own.join(' and ')} is accepted`;
+    throw contradiction(`docker.podmanSocket is ${path}, which is FC-Redirect's own socket; ${accepted}`);
   }
   return path;
+}
+
+function ownSocketsOf({ socketDirectory }: SettingValues): Pick<Config, 'controllerSocket' | 'agentSocket'> {
+  return { controllerSocket: `${socketDirectory}/controller.sock`, agentSocket: `${socketDirectory}/agent.sock` };
+}
+
+/** `/var/run` is `/run` by another name. */
+function placeOf(path: string): string {
+  return normalize(path).replace(/^\/var\/run\//, '/run/');
 }
 
 type OptionalText = { [K in SettingKey]: SettingValues[K] extends string | null ? K : never }[SettingKey];

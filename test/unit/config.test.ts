@@ -222,7 +222,28 @@ test('a socket for podman alone is accepted where it keeps something apart, and 
       environment: { FCR_DOCKER_REMOVES: removes, FCR_DOCKER_PODMAN_SOCKET: path, FCR_DOCKER_SOCKET: '/a/fc.sock' },
     });
   t.regex(mistake('any', '/a/podman.sock'), /docker\.podmanSocket needs docker\.removes: own/);
-  for (const path of ['/run/docker/plugins/podman.sock', '/a/fc.sock']) {
+  const foundByDocker = ['podman.sock', 'podman/podman.sock', './podman.sock'].flatMap((place) =>
+    ['/run', '/var/run'].map((run) => `${run}/docker/plugins/${place}`),
+  );
+  for (const path of [...foundByDocker, '/a/fc.sock', '/a//fc.sock']) {
     t.regex(mistake('own', path), new RegExp(`docker\\.podmanSocket is ${path}, .* any other directory is accepted`));
   }
+  for (const path of ['/run/docker/plugins.d/podman.sock', '/run/podman.sock', '/a/podman.sock']) {
+    t.is(mistake('own', path), 'accepted');
+  }
+});
+
+test('a socket for podman alone is neither one of the program’s own nor that of the engines, by whatever path', (t) => {
+  const mistake = (path: string, engines: string) =>
+    mistakeOf({
+      environment: { FCR_DOCKER_REMOVES: 'own', FCR_DOCKER_PODMAN_SOCKET: path, FCR_DOCKER_SOCKET: engines },
+      flags: { socketDirectory: '/run/second' },
+    });
+  for (const path of ['/run/second/controller.sock', '/var/run/second/agent.sock']) {
+    const accepted = 'any path but /run/second/controller\\.sock and /run/second/agent\\.sock is accepted';
+    t.regex(mistake(path, 'off'), new RegExp(`docker\\.podmanSocket is ${path}, .*own socket; ${accepted}`));
+  }
+  t.regex(mistake('/run/a/fc.sock', '/var/run/a/fc.sock'), /where Docker finds it as well/);
+  t.regex(mistake('/var/run/a/fc.sock', '/run/a/fc.sock'), /where Docker finds it as well/);
+  t.is(mistake('/run/second/podman.sock', 'off'), 'accepted');
 });
