@@ -94,7 +94,8 @@ export function mannerOf(labels: Labels): MountManner {
 }
 
 /** Where an engine comes in: at podman's own socket, or at what all engines may use. */
-export type Entrance = 'engines' | 'podman';
+export const entrances = ['engines', 'podman'] as const;
+export type Entrance = (typeof entrances)[number];
 
 const marks: Readonly<Record<Entrance, string>> = { engines: 'true', podman: 'podman' };
 

@@ -12,7 +12,7 @@ import { configuredDirectory, replaceFile } from '../../system/durable-file.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { pluginServer } from './server.ts';
-import { type Scope, VolumeDriver, type VolumeDriverOptions } from './volume-driver.ts';
+import { CallsUnderWay, type Scope, VolumeDriver, type VolumeDriverOptions } from './volume-driver.ts';
 
 export interface DockerVolumePluginOptions {
   readonly config: DockerConfig;
@@ -40,7 +40,8 @@ const specFileMode = 0o644;
 
 export async function startDockerVolumePlugin(options: DockerVolumePluginOptions): Promise<RunningDockerVolumePlugin> {
   const { config, agent, controller, isShared, clock, log, metrics } = options;
-  const parts = { agent, controller, scope: scopeOf(config, isShared), removes: config.removes };
+  const underWay = new CallsUnderWay();
+  const parts = { agent, controller, scope: scopeOf(config, isShared), removes: config.removes, underWay };
   const serverFor = (driver: VolumeDriver) => pluginServer({ driver, clock, log, metrics });
   const engines = new VolumeDriver(parts);
   const make = () => serverFor(engines);

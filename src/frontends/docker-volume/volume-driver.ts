@@ -21,6 +21,7 @@ import { inTime } from './answer-in-time.ts';
 import { JoinedCalls } from './joined-calls.ts';
 import {
   type Entrance,
+  entrances,
   isMadeThrough,
   type MountManner,
   madeThrough,
@@ -43,6 +44,8 @@ export interface VolumeDriverOptions {
   readonly removes?: DockerConfig['removes'];
   /** `engines` when absent. */
   readonly entrance?: Entrance;
+  /** Of all entrances together; its own when absent. */
+  readonly underWay?: CallsUnderWay;
   /** `limits.dockerLookupMs` when absent. */
   readonly lookupMs?: number;
 }
@@ -61,11 +64,14 @@ export class VolumeDriver {
   readonly #removes: DockerConfig['removes'];
   readonly #entrance: Entrance;
   readonly #lookupMs: number;
-  readonly #mounting = new SameCalls();
-  readonly #ending = new JoinedCalls();
+  readonly #mounting: CallsUnderWay['mounting'];
+  readonly #ending: CallsUnderWay['ending'];
 
   constructor(options: VolumeDriverOptions) {
     const { agent, controller, scope, removes = 'any', entrance = 'engines' } = options;
+    const { mounting, ending } = options.underWay ?? new CallsUnderWay();
+    this.#mounting = mounting;
+    this.#ending = ending;
     this.#agent = agent;
     this.#controller = controller;
     this.scope = scope;
@@ -78,7 +84,7 @@ export class VolumeDriver {
   async create(name: string, options: Readonly<Record<string, string>> | null): Promise<void> {
     parseName(name, 'Name');
     const wish = parseOptions(options);
-    this.#ending.close(removalOf(name));
+    for (const entrance of entrances) this.#ending.close(removalOf(name, entrance));
     await this.#orHere(
       name,
       () => this.#create(name, wish),
@@ -91,7 +97,7 @@ export class VolumeDriver {
 
   /** Absent is success; while it runs, the same again waits for it. `volume-in-use` says who holds it; `not-supported`: it is not the engines' to remove. */
   async remove(name: string): Promise<void> {
-    await this.#ending.join(removalOf(name), () => this.#remove(name));
+    await this.#ending.join(removalOf(name, this.#entrance), () => this.#remove(name));
   }
 
   /**
@@ -166,7 +172,7 @@ export class VolumeDriver {
   /** What is there is asked for by what was stated; which label of engines it has depends on when and where it was made. */
   async #createAnyWay(name: string, wish: VolumeWish): Promise<void> {
     const own = this.#removes === 'any' ? null : this.#entrance;
-    const others = ([null, 'engines', 'podman'] as const).filter((each) => each !== own);
+    const others = [null, ...entrances].filter((each) => each !== own);
     const [first = wish, ...further] = [own, ...others].map((each) => (each === null ? wish : madeThrough(each, wish)));
     try {
       await this.#createAnywhere(name, first);
@@ -288,6 +294,12 @@ export class VolumeDriver {
   }
 }
 
+/** Shared by all who use the same volumes: what one asks for may end what another would otherwise join. */
+export class CallsUnderWay {
+  readonly mounting = new SameCalls();
+  readonly ending = new JoinedCalls();
+}
+
 interface SameCall {
   readonly key: string;
   running: number;
@@ -312,8 +324,9 @@ class SameCalls {
   }
 }
 
-function removalOf(name: string): string {
-  return JSON.stringify([name]);
+/** What one entrance may remove another may not: their removals are not the same call. */
+function removalOf(name: string, entrance: Entrance): string {
+  return JSON.stringify(['removal', name, entrance]);
 }
 
 function userOf(name: string, reference: string): string {

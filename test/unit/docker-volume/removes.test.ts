@@ -3,7 +3,7 @@ import test from 'ava';
 import type { DockerConfig } from '../../../src/config/config.ts';
 import { limits } from '../../../src/config/limits.ts';
 import type { Entrance } from '../../../src/frontends/docker-volume/options.ts';
-import { VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
+import { CallsUnderWay, VolumeDriver } from '../../../src/frontends/docker-volume/volume-driver.ts';
 import { PluginWorld } from '../../support/plugin-world.ts';
 
 function driverOf(
@@ -52,6 +52,40 @@ test('podman at a socket of its own and the other engines remove what each has m
     await maker.remove(name);
   }
   t.is(world.agents.controller.volumes.size, 0);
+});
+
+test('a removal of what was created again meanwhile, through the other socket, is not the one before it', async (t) => {
+  const { agent, volumes: controller } = await PluginWorld.start(t);
+  const parts = { agent, controller, scope: 'local', removes: 'own', underWay: new CallsUnderWay() } as const;
+  const docker = new VolumeDriver(parts);
+  const podman = new VolumeDriver({ ...parts, entrance: 'podman' });
+  const deleted = Promise.withResolvers<void>();
+  const answered = Promise.withResolvers<void>();
+  const volumeDelete = controller.volumeDelete.bind(controller);
+  controller.volumeDelete = async (id) => {
+    await volumeDelete(id);
+    deleted.resolve();
+    await answered.promise;
+  };
+  await docker.create('data', null);
+  const removal = docker.remove('data');
+  await deleted.promise;
+  await podman.create('data', null);
+  const repeat = t.throwsAsync(docker.remove('data'), { code: 'not-supported', message: /"data" was not made so/ });
+  answered.resolve();
+  await Promise.all([removal, repeat]);
+  await podman.remove('data');
+});
+
+test('one socket is not told that the removal of the other is its own', async (t) => {
+  const { agent, volumes: controller } = await PluginWorld.start(t);
+  const parts = { agent, controller, scope: 'local', removes: 'own', underWay: new CallsUnderWay() } as const;
+  const docker = new VolumeDriver(parts);
+  const podman = new VolumeDriver({ ...parts, entrance: 'podman' });
+  await docker.create('data', null);
+  const removals = [docker.remove('data'), podman.remove('data')] as const;
+  await t.throwsAsync(removals[1], { code: 'not-supported' });
+  await removals[0];
 });
 
 test('creating again answers what is there, however it was made; other options are refused', async (t) => {
