@@ -28,9 +28,17 @@ try {
   room.keep();
   serveStore(port, storeOn(database));
 } catch (error) {
-  room.takeBack();
+  takeBackRoom();
   if (!isFull(error) && !isDiskFull(error)) throw error;
   tellUnopened(port, fullDisk(dirname(file), error));
+}
+
+function takeBackRoom(): void {
+  try {
+    room.takeBack();
+  } catch {
+    // What the start has failed with is to be told.
+  }
 }
 
 function storeOn(database: Database): Store {

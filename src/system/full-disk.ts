@@ -24,8 +24,10 @@ export function namingFullDisk(directory: string, error: unknown): unknown {
   return withSuppressed(fullDisk(full, error), suppressedOf(error));
 }
 
+/** By the error, or by what caused it. */
 function writtenDirectory(error: unknown): string | null {
-  return error instanceof Error && 'path' in error && typeof error.path === 'string' ? dirname(error.path) : null;
+  if (!(error instanceof Error)) return null;
+  return 'path' in error && typeof error.path === 'string' ? dirname(error.path) : writtenDirectory(error.cause);
 }
 
 function deviceOf(directory: string): number | undefined {

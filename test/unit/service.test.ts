@@ -79,3 +79,12 @@ test.serial(
     t.deepEqual(suppressedOf(told), [closing]);
   },
 );
+
+test.serial('the disk without space is named by what caused the failure, where that alone has a path', async (t) => {
+  const cause = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', path: '/proc/self/socket' });
+  const failed = () => Promise.reject(new Failure('device-error', 'It cannot be written.', { cause }));
+  await t.throwsAsync(
+    runUntilTold(config, failed, () => ''),
+    { message: fullDiskOf('/proc/self') },
+  );
+});

@@ -14,7 +14,9 @@ export interface ProbeSettings {
   readonly callDeadlineMs: number;
 }
 
-export async function probeCapabilities(pool: BlockingPool, settings: ProbeSettings): Promise<HostCapabilities> {
+type ProbePool = Pick<BlockingPool, 'run'>;
+
+export async function probeCapabilities(pool: ProbePool, settings: ProbeSettings): Promise<HostCapabilities> {
   const [loop, mount, fibreChannel] = await Promise.all([
     whyNot(pool, 'probeLoop', settings),
     whyNot(pool, 'probeMount', settings),
@@ -27,17 +29,21 @@ export async function probeCapabilities(pool: BlockingPool, settings: ProbeSetti
   return { simulated: false, loop: loop === null, mount: mount === null, fibreChannel, reasons };
 }
 
-/** Null: it works. A full disk says nothing about the machine. */
-async function whyNot(pool: BlockingPool, probe: string, settings: ProbeSettings): Promise<string | null> {
+/** Null: it works. A full disk says nothing about the machine; mount(2) has the same code for too many mounts (fs.mount-max). */
+async function whyNot(pool: ProbePool, probe: string, settings: ProbeSettings): Promise<string | null> {
   try {
     await pool.run(probe, [settings.stateDirectory], { deadlineMs: settings.callDeadlineMs });
     return null;
   } catch (error) {
-    if (isDiskFull(error)) throw error;
+    if (isDiskFull(error) && !isOfMount(error)) throw error;
     if (error instanceof Failure) return error.problem.detail;
     if (error instanceof SystemCallError) return `${error.syscall}: ${error.code}`;
     throw error;
   }
+}
+
+function isOfMount(error: unknown): boolean {
+  return error instanceof SystemCallError && error.syscall === 'mount';
 }
 
 async function hasFibreChannel(root: string): Promise<boolean> {
