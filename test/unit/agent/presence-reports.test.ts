@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import { Failure } from '../../../src/domain/errors.ts';
 import { AgentWorld } from '../../support/agent-world.ts';
@@ -83,6 +84,8 @@ test('the word that a device is there arrives before the one that it is gone', a
   };
   const unmounted = agent.unmount(id);
   await gone.promise;
+  // Whoever did not wait would have told it by then.
+  await setImmediate();
   t.is(controller.attachments.size, 1);
   held.letGo();
   await unmounted;
