@@ -84,7 +84,7 @@ export interface VolumeTable {
   readers: number;
   held_by: string | null;
   pending_operation: string | null;
-  /** The effect that is in flight for the pending operation: `issued`, `undo-issued` or `done`; null: none. */
+  /** See `EffectState`; null: none is in flight. */
   effect: string | null;
   lease_until: number;
   failure_reason: string | null;
