@@ -131,8 +131,8 @@ class PoolConnection implements StatementConnection {
     this.#client.query('DISCARD PLANS').catch(() => undefined);
   }
 
-  // biome-ignore lint/correctness/useYield: nothing is read through cursors
-  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+  /** Nothing is read through cursors. */
+  streamQuery(): never {
     assert(false, 'postgres-stream');
   }
 }

@@ -97,8 +97,8 @@ class PreparedConnection implements StatementConnection {
     return this.#execute<T>(sql, parameters);
   }
 
-  // biome-ignore lint/correctness/useYield: nothing is read row by row
-  async *streamQuery<T>(): AsyncIterableIterator<QueryResult<T>> {
+  /** Nothing is read row by row. */
+  streamQuery(): never {
     assert(false, 'sqlite-stream');
   }
 
